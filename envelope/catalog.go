@@ -1,0 +1,201 @@
+package envelope
+
+// Direction says who sends a type.
+type Direction uint8
+
+// The directions of section 2.
+const (
+	ClientToRuntime Direction = iota + 1
+	RuntimeToClient
+	Both
+)
+
+// String is "c>r", "r>c" or "both", as in section 2.
+func (d Direction) String() string {
+	switch d {
+	case ClientToRuntime:
+		return "c>r"
+	case RuntimeToClient:
+		return "r>c"
+	case Both:
+		return "both"
+	default:
+		return "?"
+	}
+}
+
+// FromClient reports whether a client may send the type.
+func (d Direction) FromClient() bool { return d == ClientToRuntime || d == Both }
+
+// FromRuntime reports whether a runtime may send the type.
+func (d Direction) FromRuntime() bool { return d == RuntimeToClient || d == Both }
+
+// Support says what this runtime does with a type.
+type Support uint8
+
+const (
+	// Wire is the zero value: the shape is known, and that is all so far.
+	Wire Support = iota
+	// Implemented types do what the open dialect says.
+	Implemented
+	// Unimplemented types are answered with nack UNIMPLEMENTED.
+	Unimplemented
+)
+
+// String is the name in lower case.
+func (s Support) String() string {
+	switch s {
+	case Implemented:
+		return "implemented"
+	case Unimplemented:
+		return "unimplemented"
+	default:
+		return "wire"
+	}
+}
+
+// Group is a chapter of the message types.
+type Group string
+
+// The groups, in the order of section 3.
+const (
+	GroupSession      Group = "session"
+	GroupControl      Group = "control"
+	GroupTool         Group = "tool"
+	GroupJob          Group = "job"
+	GroupStream       Group = "stream"
+	GroupPermission   Group = "permission"
+	GroupSubscription Group = "subscription"
+	GroupArtifact     Group = "artifact"
+	GroupTelemetry    Group = "telemetry"
+)
+
+// Row is all that the rest of the system knows about a message type.
+type Row struct {
+	Type      Type
+	Group     Group
+	Direction Direction
+	// Countable types take part in event_seq (FC-1).
+	Countable bool
+	// Handshake types pass the gate before the session is accepted (HS-8).
+	Handshake bool
+	// Later types are unknown to 2.0.0 clients.
+	Later bool
+	// Terminal types end a job.
+	Terminal bool
+	// MaxBytes is the type's own limit on the whole envelope; 0 is the
+	// default of [Limits].
+	MaxBytes int
+	// New makes a pointer to an empty payload struct.
+	New func() any
+	// Support, Proof and Note say how far the type is built, which test shows
+	// it, and what a reader should know.
+	Support Support
+	Proof   string
+	Note    string
+}
+
+func payload[T any]() any { return new(T) }
+
+// catalogue is the one table of message types, in the order of section 2.
+var catalogue = [...]Row{
+	{Type: TypeSessionOpen, Group: GroupSession, Direction: ClientToRuntime, Handshake: true, New: payload[SessionOpen], Support: Implemented, Proof: "TestHS1OpenMintsASession"},
+	{Type: TypeSessionChallenge, Group: GroupSession, Direction: RuntimeToClient, Handshake: true, New: payload[SessionChallenge], Support: Implemented, Proof: "TestHS3ChallengeHasTheFinalSessionID"},
+	{Type: TypeSessionAuthenticate, Group: GroupSession, Direction: ClientToRuntime, Handshake: true, New: payload[SessionAuthenticate], Support: Implemented, Proof: "TestHS5TheChallengeStaysOpen"},
+	{Type: TypeSessionAccepted, Group: GroupSession, Direction: RuntimeToClient, Handshake: true, New: payload[SessionAccepted], Support: Implemented, Proof: "TestHS12AcceptedCarriesAResumeToken"},
+	{Type: TypeSessionUnauthenticated, Group: GroupSession, Direction: RuntimeToClient, Handshake: true, New: payload[SessionUnauthenticated], Support: Implemented, Proof: "TestHS5WrongAnswersAreBounded"},
+	{Type: TypeSessionRejected, Group: GroupSession, Direction: RuntimeToClient, Handshake: true, New: payload[SessionRejected], Support: Implemented, Proof: "TestHS2UnknownSchemeIsRejected"},
+	{Type: TypeSessionRefresh, Group: GroupSession, Direction: RuntimeToClient, New: payload[SessionRefresh]},
+	{Type: TypeSessionEvicted, Group: GroupSession, Direction: RuntimeToClient, New: payload[SessionEvicted], Support: Implemented, Proof: "TestResumeOnAnotherEdgeEvictsTheHolder", Note: "when another connection holds the session, or the log lost what comes next"},
+	{Type: TypeSessionClose, Group: GroupSession, Direction: ClientToRuntime, New: payload[SessionClose], Support: Implemented, Proof: "TestSC1CloseCancelsTheJobsAndDeliversTheirEnd", Note: "cancels the jobs of the session (SC-1)"},
+	{Type: TypeSessionClosed, Group: GroupSession, Direction: RuntimeToClient, Later: true, New: payload[SessionClosed]},
+	{Type: TypeSessionResume, Group: GroupSession, Direction: ClientToRuntime, Handshake: true, Later: true, New: payload[SessionResume], Support: Implemented, Proof: "TestRE6ReplayIsTheSameBytes"},
+	{Type: TypeSessionResumed, Group: GroupSession, Direction: RuntimeToClient, Handshake: true, Later: true, New: payload[SessionResumed], Support: Implemented, Proof: "TestRE1TokensAreMintedByAcceptedAndResumed"},
+	{Type: TypeSessionPing, Group: GroupSession, Direction: Both, New: payload[SessionPing], Support: Implemented, Proof: "TestHB2SessionPing"},
+	{Type: TypeSessionPong, Group: GroupSession, Direction: Both, New: payload[SessionPong], Support: Implemented, Proof: "TestHB3SilentPeersAreAsked"},
+	{Type: TypeSessionAck, Group: GroupSession, Direction: ClientToRuntime, New: payload[SessionAck], Support: Implemented, Proof: "TestCheckpointAfterAcks"},
+	{Type: TypeSessionListJobs, Group: GroupSession, Direction: ClientToRuntime, New: payload[SessionListJobs]},
+	{Type: TypeSessionJobs, Group: GroupSession, Direction: RuntimeToClient, New: payload[SessionJobs]},
+	{Type: TypePing, Group: GroupControl, Direction: Both, New: payload[Ping], Support: Implemented, Proof: "TestHB1PingEchoesTheNonce"},
+	{Type: TypePong, Group: GroupControl, Direction: Both, New: payload[Pong], Support: Implemented, Proof: "TestHB1PingEchoesTheNonce"},
+	{Type: TypeAck, Group: GroupControl, Direction: Both, Countable: true, New: payload[Ack], Support: Implemented, Proof: "TestTR6WhatHasNoHandlerIsRefused", Note: "accepted, asks for no answer; never sent"},
+	{Type: TypeNack, Group: GroupControl, Direction: Both, Countable: true, New: payload[Nack], Support: Implemented, Proof: "TestNackNamesTheMemberAndTheMessage", Note: "from a client: no answer"},
+	{Type: TypeCancel, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Cancel]},
+	{Type: TypeCancelAccepted, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelAccepted]},
+	{Type: TypeCancelRefused, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelRefused]},
+	{Type: TypeInterrupt, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Interrupt]},
+	{Type: TypeResume, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Resume]},
+	{Type: TypeBackpressure, Group: GroupControl, Direction: Both, Countable: true, New: payload[Backpressure]},
+	{Type: TypeToolInvoke, Group: GroupTool, Direction: ClientToRuntime, Countable: true, New: payload[ToolInvoke], Support: Implemented, Proof: "TestJB1TheMainJob"},
+	{Type: TypeToolResult, Group: GroupTool, Direction: RuntimeToClient, Countable: true, New: payload[ToolResult]},
+	{Type: TypeToolError, Group: GroupTool, Direction: RuntimeToClient, Countable: true, New: payload[ToolError]},
+	{Type: TypeJobAccepted, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobAccepted], Support: Implemented, Proof: "TestJB1TheMainJob"},
+	{Type: TypeJobStarted, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobStarted], Support: Implemented, Proof: "TestJB1TheMainJob"},
+	{Type: TypeJobProgress, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobProgress], Support: Implemented, Proof: "TestJB7HandlersCanSpeak"},
+	{Type: TypeJobHeartbeat, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobHeartbeat], Support: Implemented, Proof: "TestSignsOfLifeAndHeartbeats"},
+	{Type: TypeJobCompleted, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobCompleted], Support: Implemented, Proof: "TestJB2OneTerminalEnvelope"},
+	{Type: TypeJobFailed, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobFailed], Support: Implemented, Proof: "TestJB3HandlerErrors"},
+	{Type: TypeJobCancelled, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobCancelled], Support: Implemented, Proof: "TestSC1CloseCancelsTheJobsAndDeliversTheirEnd"},
+	{Type: TypeJobResultChunk, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobResultChunk]},
+	{Type: TypeStreamOpen, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamOpen]},
+	{Type: TypeStreamChunk, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamChunk]},
+	{Type: TypeStreamClose, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamClose]},
+	{Type: TypeStreamError, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamError]},
+	{Type: TypePermissionRequest, Group: GroupPermission, Direction: RuntimeToClient, Countable: true, New: payload[PermissionRequest]},
+	{Type: TypePermissionGrant, Group: GroupPermission, Direction: ClientToRuntime, Countable: true, New: payload[PermissionGrant]},
+	{Type: TypePermissionDeny, Group: GroupPermission, Direction: ClientToRuntime, Countable: true, New: payload[PermissionDeny]},
+	{Type: TypeLeaseGranted, Group: GroupPermission, Direction: RuntimeToClient, Countable: true, New: payload[LeaseGranted]},
+	{Type: TypeLeaseExtended, Group: GroupPermission, Direction: RuntimeToClient, Countable: true, New: payload[LeaseExtended]},
+	{Type: TypeLeaseRevoked, Group: GroupPermission, Direction: RuntimeToClient, Countable: true, New: payload[LeaseRevoked]},
+	{Type: TypeLeaseRefresh, Group: GroupPermission, Direction: ClientToRuntime, Countable: true, New: payload[LeaseRefresh]},
+	{Type: TypeSubscribe, Group: GroupSubscription, Direction: ClientToRuntime, Countable: true, New: payload[Subscribe]},
+	{Type: TypeSubscribeAccepted, Group: GroupSubscription, Direction: RuntimeToClient, Countable: true, New: payload[SubscribeAccepted]},
+	{Type: TypeSubscribeEvent, Group: GroupSubscription, Direction: RuntimeToClient, Countable: true, New: payload[SubscribeEvent]},
+	{Type: TypeUnsubscribe, Group: GroupSubscription, Direction: ClientToRuntime, Countable: true, New: payload[Unsubscribe]},
+	{Type: TypeSubscribeClosed, Group: GroupSubscription, Direction: RuntimeToClient, Countable: true, New: payload[SubscribeClosed]},
+	{Type: TypeJobSubscribe, Group: GroupSubscription, Direction: ClientToRuntime, Countable: true, New: payload[JobSubscribe]},
+	{Type: TypeJobSubscribed, Group: GroupSubscription, Direction: RuntimeToClient, Countable: true, New: payload[JobSubscribed]},
+	{Type: TypeJobUnsubscribe, Group: GroupSubscription, Direction: ClientToRuntime, Countable: true, New: payload[JobUnsubscribe]},
+	{Type: TypeArtifactPut, Group: GroupArtifact, Direction: Both, Countable: true, MaxBytes: 6 << 20, New: payload[ArtifactPut]},
+	{Type: TypeArtifactFetch, Group: GroupArtifact, Direction: ClientToRuntime, Countable: true, New: payload[ArtifactFetch]},
+	{Type: TypeArtifactRef, Group: GroupArtifact, Direction: RuntimeToClient, Countable: true, New: payload[ArtifactRefMessage]},
+	{Type: TypeArtifactRelease, Group: GroupArtifact, Direction: ClientToRuntime, Countable: true, New: payload[ArtifactRelease]},
+	{Type: TypeEventEmit, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[EventEmit]},
+	{Type: TypeLog, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[Log], Support: Implemented, Proof: "TestJB7HandlersCanSpeak", Note: "from jobs; from clients: nack UNIMPLEMENTED"},
+	{Type: TypeMetric, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[Metric], Support: Implemented, Proof: "TestJobEvents", Note: "from jobs; from clients: nack UNIMPLEMENTED"},
+	{Type: TypeTraceSpan, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[TraceSpan]},
+}
+
+var catalogueIndex = func() map[string]*Row {
+	index := make(map[string]*Row, len(catalogue))
+	for i := range catalogue {
+		index[string(catalogue[i].Type)] = &catalogue[i]
+	}
+	return index
+}()
+
+// largestMaxBytes is the greatest limit that any row carries.
+var largestMaxBytes = func() int {
+	largest := 0
+	for _, row := range catalogue {
+		largest = max(largest, row.MaxBytes)
+	}
+	return largest
+}()
+
+// Catalogue is a copy of the table of message types, in the order of section 2
+// of the open dialect.
+func Catalogue() []Row { return append([]Row(nil), catalogue[:]...) }
+
+// Lookup finds the row of a type.
+func Lookup(t Type) (Row, bool) {
+	row, ok := catalogueIndex[string(t)]
+	if !ok {
+		return Row{}, false
+	}
+	return *row, true
+}
+
+// LargestMaxBytes is the size in bytes of the largest envelope that any type
+// may have under the given limits: what a transport must be ready to read.
+func LargestMaxBytes(lim Limits) int { return max(lim.withDefaults().MaxBytes, largestMaxBytes) }

@@ -1,0 +1,100 @@
+package envelope
+
+import "strings"
+
+// Class is what a type string is, apart from whether it is supported (EX-2).
+type Class uint8
+
+const (
+	// ClassMalformed is neither of the others: empty, or no name at all.
+	ClassMalformed Class = iota
+	// ClassExperimental begins with "x-".
+	ClassExperimental
+	// ClassCore is a type of the catalogue or a reserved name.
+	ClassCore
+	// ClassExtension is a valid extension name (EX-1).
+	ClassExtension
+)
+
+// String is the class in lower case.
+func (c Class) String() string {
+	switch c {
+	case ClassExperimental:
+		return "experimental"
+	case ClassCore:
+		return "core"
+	case ClassExtension:
+		return "extension"
+	default:
+		return "malformed"
+	}
+}
+
+// Classify sorts a type string by the first match of EX-2.
+func Classify(name string) Class {
+	switch {
+	case name == "":
+		return ClassMalformed
+	case strings.HasPrefix(name, "x-"):
+		return ClassExperimental
+	case isCore(name):
+		return ClassCore
+	case ValidExtension(name):
+		return ClassExtension
+	default:
+		return ClassMalformed
+	}
+}
+
+func isCore(name string) bool {
+	if _, ok := catalogueIndex[name]; ok {
+		return true
+	}
+	for _, reserved := range reservedNames {
+		if name == reserved {
+			return true
+		}
+	}
+	return false
+}
+
+// ValidExtension reports whether name is an extension name (EX-1): arcpx, one
+// or more segments, and a version such as v1; or a reversed domain name of at
+// least three segments that ends in a version.
+func ValidExtension(name string) bool {
+	segments := strings.Split(name, ".")
+	if len(segments) < 3 || !isVersionSegment(segments[len(segments)-1]) {
+		return false
+	}
+	for _, segment := range segments {
+		if !isSegment(segment) {
+			return false
+		}
+	}
+	// "arcpx" also has the form of a top-level domain.
+	return isTopLevel(segments[0])
+}
+
+func isVersionSegment(s string) bool {
+	return len(s) > 1 && s[0] == 'v' && allDigits(s[1:])
+}
+
+func isTopLevel(s string) bool {
+	for i := range len(s) {
+		if s[i] < 'a' || 'z' < s[i] {
+			return false
+		}
+	}
+	return 2 <= len(s) && len(s) <= 8
+}
+
+func isSegment(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', isDigit(c), c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
