@@ -1,0 +1,151 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// Header names of a record. Free text is escaped like a subject token.
+const (
+	headerTypes       = "Arcp-Types"     // comma separated, one a line
+	headerAttempt     = "Arcp-Attempt"   // decimal, above 0
+	headerSender      = "Arcp-Sender"    //
+	headerPrincipal   = "Arcp-Principal" // only if the subject holds a hash
+	headerCodes       = "Arcp-Codes"     //
+	headerTraceParent = "traceparent"    // as W3C names it
+	headerMsgID       = "Nats-Msg-Id"    // as NATS names it
+)
+
+// maxLines bounds the number of envelopes that Parse accepts in one record.
+const maxLines = 1 << 16
+
+// Header returns the message header of the record.
+func (r *Record) Header() map[string][]string {
+	// One backing array for all values: this is on the path of every publish.
+	values := make([]string, 0, 7)
+	header := make(map[string][]string, 7)
+	set := func(name, value string) {
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set(headerTypes, joinTypes(r.Types))
+	if r.Attempt > 0 {
+		set(headerAttempt, strconv.Itoa(r.Attempt))
+	}
+	if r.Sender != "" {
+		set(headerSender, subjects.Escape(r.Sender))
+	}
+	principal := r.Subject.Principal
+	if r.Subject.Hashed() {
+		principal = r.Principal
+	}
+	if name := subjects.Escape(principal); name != r.Subject.PrincipalToken() {
+		set(headerPrincipal, name)
+	}
+	if r.Codes != "" {
+		set(headerCodes, string(r.Codes))
+	}
+	if r.TraceParent != "" {
+		set(headerTraceParent, subjects.Escape(r.TraceParent))
+	}
+	if r.MsgID != "" {
+		set(headerMsgID, subjects.Escape(r.MsgID))
+	}
+	return header
+}
+
+// Parse reads a message of the log back into a record. Seq and Time are the reader's to set. The record keeps body.
+func Parse(subject string, header map[string][]string, body []byte) (*Record, error) {
+	s, err := subjects.Parse(subject)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{Subject: s, Principal: s.Principal, Body: body}
+	if r.Types, err = splitTypes(first(header, headerTypes)); err != nil {
+		return nil, err
+	}
+	if lines := bytes.Count(body, newline) + 1; lines != len(r.Types) {
+		return nil, fmt.Errorf("record: %d types for %d lines", len(r.Types), lines)
+	}
+	if text := first(header, headerAttempt); text != "" {
+		r.Attempt, err = strconv.Atoi(text)
+		if err != nil || r.Attempt < 1 || strconv.Itoa(r.Attempt) != text {
+			return nil, fmt.Errorf("record: %s: not a number above 0", headerAttempt)
+		}
+	}
+	if name := first(header, headerPrincipal); name != "" {
+		if r.Principal, err = subjects.Unescape(name); err != nil {
+			return nil, fmt.Errorf("record: %s: %w", headerPrincipal, err)
+		}
+		if r.Subject, err = s.WithPrincipal(r.Principal); err != nil {
+			return nil, fmt.Errorf("record: %s: %w", headerPrincipal, err)
+		}
+	} else if s.Hashed() {
+		return nil, fmt.Errorf("record: %s is missing beside a hashed principal", headerPrincipal)
+	}
+	if codes := first(header, headerCodes); codes != "" {
+		if !validType(codes) {
+			return nil, errors.New("record: " + headerCodes + ": bad vocabulary")
+		}
+		r.Codes = envelope.Vocabulary(codes)
+	}
+	for _, text := range []struct {
+		name string
+		into *string
+	}{
+		{headerSender, &r.Sender},
+		{headerTraceParent, &r.TraceParent},
+		{headerMsgID, &r.MsgID},
+	} {
+		token := first(header, text.name)
+		if token == "" {
+			continue
+		}
+		if *text.into, err = subjects.Unescape(token); err != nil {
+			return nil, fmt.Errorf("record: %s: %w", text.name, err)
+		}
+	}
+	return r, nil
+}
+
+func first(header map[string][]string, name string) string {
+	if values := header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func joinTypes(types []envelope.Type) string {
+	if len(types) == 1 {
+		return string(types[0])
+	}
+	var b strings.Builder
+	for i, t := range types {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(string(t))
+	}
+	return b.String()
+}
+
+func splitTypes(text string) ([]envelope.Type, error) {
+	n := strings.Count(text, ",") + 1
+	if n > maxLines {
+		return nil, fmt.Errorf("record: %s: %d types, limit %d", headerTypes, n, maxLines)
+	}
+	types := make([]envelope.Type, 0, n)
+	for t := range strings.SplitSeq(text, ",") {
+		if !validType(t) {
+			return nil, errors.New("record: " + headerTypes + ": bad type")
+		}
+		types = append(types, envelope.Type(t))
+	}
+	return types, nil
+}
