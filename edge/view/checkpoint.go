@@ -1,0 +1,84 @@
+package view
+
+import "maps"
+
+// Checkpoint is a view at rest: enough to go on folding from its position as if every record before it had been
+// read. It is stored as JSON in the session's record, and is only worth something while the log still holds what
+// comes after Pos.
+type Checkpoint struct {
+	// Seq is the event_seq of the last counted envelope.
+	Seq uint64 `json:"seq"`
+	// Pos is the log position of the last record folded.
+	Pos uint64 `json:"pos"`
+	// Jobs are the open jobs and the attempt at each that is listened to.
+	Jobs map[string]Run `json:"jobs,omitempty"`
+}
+
+// Checkpoint returns the view's state; later changes to the view do not show in it.
+func (v *View) Checkpoint() Checkpoint {
+	return Checkpoint{Seq: v.seq, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
+}
+
+// Restore returns the view that c was taken of.
+func Restore(c Checkpoint) *View {
+	jobs := maps.Clone(c.Jobs)
+	if jobs == nil {
+		jobs = make(map[string]Run)
+	}
+	return &View{seq: c.Seq, pos: c.Pos, jobs: jobs}
+}
+
+const (
+	// historyStep is how many counted envelopes lie between two kept checkpoints.
+	historyStep = 64
+	// historyMax bounds the kept checkpoints; past it every second one is let go, so the steps grow with the
+	// distance to the client's last acknowledgement and memory does not.
+	historyMax = 16
+)
+
+// History keeps the checkpoints of a view that a client's acknowledgement may yet choose from. A resume can only
+// start at or before what the client has seen, and what was sent is not what was seen: so the newest state is no
+// use, and the one before the acknowledged number is. The zero value is ready to use. It is not safe for concurrent
+// use.
+type History struct {
+	kept []Checkpoint
+	step uint64
+}
+
+// Note takes a checkpoint of v if enough has happened since the last one.
+func (h *History) Note(v *View) {
+	if h.step == 0 {
+		h.step = historyStep
+	}
+	if n := len(h.kept); n > 0 && v.Seq() < h.kept[n-1].Seq+h.step {
+		return
+	}
+	if len(h.kept) == historyMax {
+		half := h.kept[:0]
+		for i := 1; i < historyMax; i += 2 {
+			half = append(half, h.kept[i])
+		}
+		clear(h.kept[len(half):])
+		h.kept = half
+		h.step *= 2
+	}
+	h.kept = append(h.kept, v.Checkpoint())
+}
+
+// Acknowledged returns the newest kept checkpoint of which the client has seen everything, given that it has seen
+// the envelopes up to seq, and forgets all older ones. It is false if there is none.
+func (h *History) Acknowledged(seq uint64) (Checkpoint, bool) {
+	best := -1
+	for i := range h.kept {
+		if h.kept[i].Seq <= seq {
+			best = i
+		}
+	}
+	if best < 0 {
+		return Checkpoint{}, false
+	}
+	found := h.kept[best]
+	h.kept = append(h.kept[:0], h.kept[best:]...)
+	h.step = historyStep
+	return found, true
+}

@@ -1,0 +1,131 @@
+package view_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// drawLog draws a log of a few jobs with workers that are given up on, come back, and talk past the end.
+func drawLog(t *testing.T, r *rapid.T) []string {
+	t.Helper()
+	var lines []string
+	pos := 0
+	for range rapid.IntRange(0, 60).Draw(r, "records") {
+		pos += rapid.IntRange(1, 3).Draw(r, "step")
+		job := fmt.Sprintf("job_%d", rapid.IntRange(1, 3).Draw(r, "job"))
+		attempt := rapid.IntRange(1, 3).Draw(r, "attempt")
+		worker := rapid.SampledFrom([]string{"w1", "w2"}).Draw(r, "worker")
+		switch rapid.IntRange(0, 5).Draw(r, "kind") {
+		case 0:
+			lines = append(lines, fmt.Sprintf("%d invoke %s", pos, job))
+		case 1:
+			lines = append(lines, fmt.Sprintf("%d event - nack", pos))
+		case 2:
+			lines = append(lines, fmt.Sprintf("%d event - _session.held", pos))
+		default:
+			types := rapid.SampledFrom([]string{
+				"job.started", "job.progress", "log,log", "job.completed", "job.progress,job.failed", "job.cancelled",
+			}).Draw(r, "types")
+			lines = append(lines, fmt.Sprintf("%d event %s attempt=%d by=%s %s", pos, job, attempt, worker, types))
+		}
+	}
+	return lines
+}
+
+// TestI2NumbersAreGapFreeAndI1OneTerminalEvent: whatever the log holds, what is rendered is numbered 1, 2, 3, ..., and
+// a job ends at most once between two acceptances.
+func TestI2NumbersAreGapFreeAndI1OneTerminalEvent(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		v := view.New(0)
+		last := uint64(0)
+		open := map[envelope.JobID]bool{}
+		for _, line := range drawLog(t, r) {
+			rec := parse(t, line)
+			job := envelope.JobID(rec.Subject.Job)
+			v.Apply(rec, func(f view.Frame) {
+				require.Equal(t, last+1, f.Seq)
+				last = f.Seq
+				row, _ := envelope.Lookup(f.Type)
+				switch {
+				case f.Type == envelope.TypeJobAccepted:
+					require.False(t, open[job])
+					open[job] = true
+				case row.Terminal:
+					require.True(t, open[job], "terminal event of a job that is not open")
+					open[job] = false
+				case job != "":
+					require.True(t, open[job], "event of a job that is not open")
+				}
+			})
+		}
+		require.Equal(t, last, v.Seq())
+	})
+}
+
+// TestI3CheckpointAnywhere: an edge that goes on from a checkpoint taken anywhere renders the same bytes with the
+// same numbers as the one that never stopped, overlapping reads included.
+func TestI3CheckpointAnywhere(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		lines := drawLog(t, r)
+		type shown struct {
+			seq  uint64
+			line string
+		}
+		one, two := view.New(0), view.New(0)
+		cut := rapid.IntRange(0, len(lines)).Draw(r, "cut")
+		overlap := rapid.IntRange(0, cut).Draw(r, "overlap")
+		var first, second []shown
+		for i, line := range lines {
+			rec := parse(t, line)
+			rec.Body = []byte(line) // parse draws timestamps; the body only has to be the same for both
+			apply := func(v *view.View, into *[]shown) {
+				v.Apply(rec, func(f view.Frame) { *into = append(*into, shown{f.Seq, string(f.Type) + string(f.Line)}) })
+			}
+			apply(one, &first)
+			if i < cut {
+				apply(two, &second)
+			}
+		}
+		data, err := json.Marshal(two.Checkpoint())
+		require.NoError(t, err)
+		var c view.Checkpoint
+		require.NoError(t, json.Unmarshal(data, &c))
+		two = view.Restore(c)
+		for _, line := range lines[cut-overlap:] {
+			rec := parse(t, line)
+			rec.Body = []byte(line)
+			two.Apply(rec, func(f view.Frame) { second = append(second, shown{f.Seq, string(f.Type) + string(f.Line)}) })
+		}
+		require.Equal(t, first, second)
+		require.Equal(t, one.Checkpoint().Jobs, two.Checkpoint().Jobs)
+	})
+}
+
+// TestHistoryNeverRunsAhead: the checkpoint that an acknowledgement chooses never holds more than the client has
+// seen, and the memory for it is bounded.
+func TestHistoryNeverRunsAhead(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		v := view.New(0)
+		var h view.History
+		pos := uint64(0)
+		for range rapid.IntRange(1, 30).Draw(r, "rounds") {
+			for range rapid.IntRange(1, 400).Draw(r, "events") {
+				pos++
+				v.Apply(parse(t, fmt.Sprintf("%d event - nack", pos)), func(view.Frame) {})
+				h.Note(v)
+			}
+			ack := uint64(rapid.IntRange(0, int(v.Seq())).Draw(r, "ack"))
+			if c, ok := h.Acknowledged(ack); ok {
+				require.LessOrEqual(t, c.Seq, ack)
+				require.Equal(t, c.Seq, c.Pos, "in this log every record is one envelope")
+			}
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package view_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestScripts runs testdata/*.txt. A script feeds records and shows what they render as:
+//
+//	new [pos=N]                 a fresh view
+//	record                      one record a line: POS invoke JOB
+//	                                               POS event JOB|- [attempt=N] [by=NAME] TYPE[,TYPE...]
+//	                                               POS input JOB
+//	state                       event_seq, position and open jobs
+//	restart                     store the checkpoint as JSON and go on from it, as another edge would
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var v *view.View
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "new":
+				var pos uint64
+				d.MaybeScanArgs(t, "pos", &pos)
+				v = view.New(pos)
+				return ""
+			case "record":
+				var out strings.Builder
+				for line := range strings.Lines(d.Input) {
+					v.Apply(parse(t, line), func(f view.Frame) {
+						seq := "-"
+						if f.Seq > 0 {
+							seq = strconv.FormatUint(f.Seq, 10)
+						}
+						fmt.Fprintf(&out, "%s %s %s\n", seq, f.Type, id(t, f.Line))
+					})
+				}
+				return out.String()
+			case "state":
+				return describe(t, v)
+			case "restart":
+				data, err := json.Marshal(v.Checkpoint())
+				require.NoError(t, err)
+				var c view.Checkpoint
+				require.NoError(t, json.Unmarshal(data, &c))
+				v = view.Restore(c)
+				return describe(t, v)
+			}
+			d.Fatalf(t, "unknown command %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func describe(t *testing.T, v *view.View) string {
+	t.Helper()
+	jobs, err := json.Marshal(v.Checkpoint().Jobs) // sorted by name
+	require.NoError(t, err)
+	return fmt.Sprintf("seq=%d pos=%d open=%s\n", v.Seq(), v.Pos(), jobs)
+}
+
+// parse reads a record of a script. Envelope ids are made from the position, so that the output shows which line
+// was rendered.
+func parse(t *testing.T, line string) *record.Record {
+	t.Helper()
+	words := strings.Fields(line)
+	require.GreaterOrEqual(t, len(words), 3, line)
+	pos, err := strconv.ParseUint(words[0], 10, 64)
+	require.NoError(t, err)
+	sub := subjects.Subject{Feed: "edge-1", Principal: "alice", Session: "sess_1", Job: words[2]}
+	if sub.Job == "-" {
+		sub.Job = ""
+	}
+	var types []envelope.Type
+	attempt, by := 0, ""
+	switch words[1] {
+	case "invoke":
+		sub.Lane, sub.Queue, sub.Tool = subjects.Invoke, "q", "echo@1"
+		types = []envelope.Type{envelope.TypeJobAccepted, envelope.TypeToolInvoke}
+	case "input":
+		sub.Lane = subjects.Input
+		types = []envelope.Type{envelope.TypeCancel}
+	case "event":
+		sub.Lane = subjects.Event
+		for _, word := range words[3:] {
+			switch name, value, _ := strings.Cut(word, "="); name {
+			case "attempt":
+				attempt, err = strconv.Atoi(value)
+				require.NoError(t, err)
+			case "by":
+				by = value
+			default:
+				for typ := range strings.SplitSeq(word, ",") {
+					types = append(types, envelope.Type(typ))
+				}
+			}
+		}
+	default:
+		t.Fatalf("unknown lane in %q", line)
+	}
+	envelopes := make([]*envelope.Envelope, len(types))
+	for i, typ := range types {
+		envelopes[i] = &envelope.Envelope{
+			ID: envelope.MessageID(fmt.Sprintf("msg_%d.%d", pos, i+1)), Timestamp: envelope.Now(),
+			Type: typ, Payload: json.RawMessage(`{}`),
+		}
+	}
+	rec, err := record.New(sub, envelopes...)
+	require.NoError(t, err)
+	rec.Seq, rec.Attempt, rec.Sender = pos, attempt, by
+	return rec
+}
+
+func id(t *testing.T, line []byte) string {
+	t.Helper()
+	var e struct {
+		ID string `json:"id"`
+	}
+	require.NoError(t, json.Unmarshal(line, &e))
+	return e.ID
+}

@@ -1,0 +1,142 @@
+package view
+
+import (
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// Frame is one envelope that the client receives.
+type Frame struct {
+	// Seq is the envelope's event_seq, or 0 if its type is not counted.
+	Seq uint64
+	// Type is the envelope's type.
+	Type envelope.Type
+	// Line is the stored envelope, compact and without event_seq. It aliases the record's body.
+	Line []byte
+}
+
+// View is the state of the fold. It is not safe for concurrent use; the zero value is not usable, see New.
+type View struct {
+	seq  uint64
+	pos  uint64
+	jobs map[string]Run
+}
+
+// Run is the attempt at an open job that is being listened to.
+type Run struct {
+	// Attempt counts from 1; 0 means that no worker has spoken yet.
+	Attempt int `json:"attempt,omitempty"`
+	// Sender is the worker's name.
+	Sender string `json:"sender,omitempty"`
+}
+
+// New returns the view of a session whose first record stands after log position pos.
+func New(pos uint64) *View {
+	return &View{pos: pos, jobs: make(map[string]Run)}
+}
+
+// Seq is the event_seq of the last counted envelope, 0 before the first.
+func (v *View) Seq() uint64 { return v.seq }
+
+// Pos is the log position of the last record that was folded.
+func (v *View) Pos() uint64 { return v.pos }
+
+// OpenJobs returns the ids of the jobs that were accepted and have not ended, in no order.
+func (v *View) OpenJobs() []envelope.JobID {
+	ids := make([]envelope.JobID, 0, len(v.jobs))
+	for id := range v.jobs {
+		ids = append(ids, envelope.JobID(id))
+	}
+	return ids
+}
+
+// OpenJobCount is len(OpenJobs()), without the copy.
+func (v *View) OpenJobCount() int { return len(v.jobs) }
+
+// Apply folds one record and passes each envelope that it renders to emit, in order. A record at or before Pos has
+// been folded already and is ignored, so overlapping reads of the log do no harm.
+func (v *View) Apply(rec *record.Record, emit func(Frame)) {
+	if rec.Seq <= v.pos {
+		return
+	}
+	v.pos = rec.Seq
+	switch rec.Subject.Lane {
+	case subjects.Invoke:
+		v.accept(rec, emit)
+	case subjects.Event:
+		v.event(rec, emit)
+	case subjects.Input:
+		// What clients say to a job is for its worker.
+	}
+}
+
+// accept opens a job and renders the acceptance, the first line of an invocation. The second line, the command, is
+// for the worker.
+func (v *View) accept(rec *record.Record, emit func(Frame)) {
+	if _, open := v.jobs[rec.Subject.Job]; open {
+		return // a second copy of an invocation that was already accepted
+	}
+	v.jobs[rec.Subject.Job] = Run{}
+	for typ, line := range rec.Lines() {
+		v.render(typ, line, emit)
+		return
+	}
+}
+
+// event renders what the runtime says. A record without a job answers the client and is always rendered; one with a
+// job is rendered while the job is open and its attempt is the one listened to.
+func (v *View) event(rec *record.Record, emit func(Frame)) {
+	job := rec.Subject.Job
+	if job != "" && !v.listen(rec) {
+		return
+	}
+	for typ, line := range rec.Lines() {
+		v.render(typ, line, emit)
+		if job != "" && terminal(typ) {
+			delete(v.jobs, job)
+			return
+		}
+	}
+}
+
+// listen reports whether a record about a job is heard, and turns to its attempt if that is the later one. Records
+// without an attempt are the runtime's own and are heard while the job is open.
+//
+// Two workers can be given the same attempt when a consumer's leader is lost before its count was replicated. Then
+// the one that started last is heard: the other is the one whose delivery was forgotten.
+func (v *View) listen(rec *record.Record) bool {
+	cur, open := v.jobs[rec.Subject.Job]
+	switch {
+	case !open:
+		return false
+	case rec.Attempt == 0:
+		return true
+	case rec.Attempt < cur.Attempt:
+		return false
+	case rec.Attempt == cur.Attempt && rec.Sender != cur.Sender:
+		if len(rec.Types) == 0 || rec.Types[0] != envelope.TypeJobStarted {
+			return false
+		}
+	}
+	v.jobs[rec.Subject.Job] = Run{Attempt: rec.Attempt, Sender: rec.Sender}
+	return true
+}
+
+func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
+	row, known := envelope.Lookup(typ)
+	if !known {
+		return // an internal mark of the log, never shown
+	}
+	frame := Frame{Type: typ, Line: line}
+	if row.Countable {
+		v.seq++
+		frame.Seq = v.seq
+	}
+	emit(frame)
+}
+
+func terminal(typ envelope.Type) bool {
+	row, known := envelope.Lookup(typ)
+	return known && row.Terminal
+}
