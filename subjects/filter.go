@@ -41,6 +41,19 @@ func (s Subject) SessionFilters() []string {
 	}
 }
 
+// InvocationFilter matches the invocation of one job of a principal, whichever session and queue it went to. An empty
+// principal stands for any, an empty job for all jobs.
+func InvocationFilter(shard int, principal, job string) string {
+	p, j := "*", "*"
+	if principal != "" {
+		p = PrincipalToken(principal)
+	}
+	if job != "" {
+		j = Escape(job)
+	}
+	return shardPrefix(shard) + ".tool.invoke.*.*.*." + p + ".*." + j
+}
+
 // InputFilter matches what clients say to the running jobs of a shard.
 func InputFilter(shard int) string { return shardPrefix(shard) + ".input.>" }
 
