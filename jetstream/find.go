@@ -1,0 +1,33 @@
+package jetstream
+
+import (
+	"context"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// FindInvocation returns the invocation of a job of a principal, in any of the shards, or NOT_FOUND. An empty principal
+// stands for any. In a cluster it may come from a replica that is a moment behind.
+func (c *Client) FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error) {
+	shards, err := c.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, shard := range shards {
+		stream, err := c.stream(ctx, subjects.StreamName(shard))
+		if err != nil {
+			return nil, failed(ctx, "finding a job", err)
+		}
+		m, err := stream.GetLastMsgForSubject(ctx, subjects.InvocationFilter(shard, principal, string(job)))
+		if err != nil {
+			if err = failed(ctx, "finding a job", err); envelope.CodeOf(err) == envelope.CodeNotFound {
+				continue
+			}
+			return nil, err
+		}
+		return parseRaw(m)
+	}
+	return nil, envelope.Errorf(envelope.CodeNotFound, "no such job")
+}

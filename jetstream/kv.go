@@ -1,0 +1,98 @@
+package jetstream
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// KV is a bucket. Keys are made by subjects.Key. All methods are safe for concurrent use.
+type KV struct {
+	c    *Client
+	name string
+}
+
+// KV returns a bucket of the topology. Whether it exists shows at its first use.
+func (c *Client) KV(bucket string) *KV { return &KV{c: c, name: bucket} }
+
+// Create stores a value under a key that has none. ALREADY_EXISTS: it has one.
+func (k *KV) Create(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	b, err := k.c.bucket(ctx, k.name)
+	if err == nil {
+		revision, err = b.Create(ctx, key, value)
+	}
+	if apiCode(err) == envelope.CodeAborted {
+		return 0, envelope.Errorf(envelope.CodeAlreadyExists, "create %s in %s: %w", key, k.name, err)
+	}
+	return revision, k.failed(ctx, "create", key, err)
+}
+
+// Get returns the value of a key and its revision. NOT_FOUND: it has none. In a cluster the value may come from a
+// replica that is a moment behind; a following Update tells.
+func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	b, err := k.c.bucket(ctx, k.name)
+	if err != nil {
+		return nil, 0, k.failed(ctx, "get", key, err)
+	}
+	entry, err := b.Get(ctx, key)
+	if err != nil {
+		return nil, 0, k.failed(ctx, "get", key, err)
+	}
+	return entry.Value(), entry.Revision(), nil
+}
+
+// Update replaces the value that has the given revision. ABORTED: the key has another revision, or no value.
+func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (newRevision uint64, err error) {
+	b, err := k.c.bucket(ctx, k.name)
+	if err == nil {
+		newRevision, err = b.Update(ctx, key, value, revision)
+	}
+	return newRevision, k.failed(ctx, "update", key, err)
+}
+
+// Put stores a value, whatever was there.
+func (k *KV) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	b, err := k.c.bucket(ctx, k.name)
+	if err == nil {
+		revision, err = b.Put(ctx, key, value)
+	}
+	return revision, k.failed(ctx, "put", key, err)
+}
+
+// PutTTL stores a value that goes after ttl (whole seconds, at least one) unless it is stored again. Watchers see it go.
+// Only the tools bucket allows it.
+func (k *KV) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
+	ack, err := k.c.js.PublishMsg(ctx, &nats.Msg{Subject: k.prefix() + key, Data: value}, natsjs.WithMsgTTL(ttl))
+	if err != nil {
+		return 0, k.failed(ctx, "put", key, err)
+	}
+	return ack.Sequence, nil
+}
+
+// Delete removes a value; that there is none is no error.
+func (k *KV) Delete(ctx context.Context, key string) error {
+	b, err := k.c.bucket(ctx, k.name)
+	if err != nil {
+		return k.failed(ctx, "delete", key, err)
+	}
+	// Where nothing else ages, the mark that tells watchers of the removal must, or marks would pile up.
+	if k.name == BucketTools {
+		err = b.Purge(ctx, key, natsjs.PurgeTTL(markerTTL))
+	} else {
+		err = b.Delete(ctx, key)
+	}
+	return k.failed(ctx, "delete", key, err)
+}
+
+func (k *KV) prefix() string { return "$KV." + k.name + "." }
+
+func (k *KV) failed(ctx context.Context, doing, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return failed(ctx, doing+" "+key+" in "+k.name, err)
+}
