@@ -1,0 +1,50 @@
+package edge
+
+import (
+	"context"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// Log is the event log, as far as an edge needs it. Errors carry a protocol code (see envelope.CodeOf):
+// RESOURCE_EXHAUSTED when the log is full, UNAVAILABLE when it cannot be reached, NOT_FOUND when there is nothing.
+// All methods are safe for concurrent use.
+type Log interface {
+	// Publish queues a record for storing and returns; it blocks while too much is on its way. done is called
+	// exactly once, unless Publish itself fails, and must not block.
+	Publish(ctx context.Context, rec *record.Record, done func(seq uint64, err error)) error
+	// PublishWait stores a record and returns its position.
+	PublishWait(ctx context.Context, rec *record.Record) (seq uint64, err error)
+	// Follow passes every record of a feed that is stored after it is ready to fn, in log order, each once, until
+	// ctx ends. ready is called once, with a position that no such record stands at or before.
+	Follow(ctx context.Context, shard int, feed string, from uint64, ready func(pos uint64), fn func(*record.Record)) error
+	// ReadSession passes the records of one session from position from to fn, in log order, and returns once fn has
+	// returned false or a record at or after until was passed. There must be such a record.
+	ReadSession(ctx context.Context, session subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
+	// Bounds returns the positions of the first and the last record that the shard holds.
+	Bounds(ctx context.Context, shard int) (first, last uint64, err error)
+	// LastOf returns the last record on one subject.
+	LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error)
+	// FindInvocation returns the invocation of a job of a principal, any principal's if it is empty.
+	FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error)
+}
+
+// Bucket is a key-value bucket. Create fails with ALREADY_EXISTS, Get with NOT_FOUND, Update with ABORTED if the
+// revision has moved on. All methods are safe for concurrent use.
+type Bucket interface {
+	Create(ctx context.Context, key string, value []byte) (revision uint64, err error)
+	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
+	Update(ctx context.Context, key string, value []byte, revision uint64) (newRevision uint64, err error)
+	Delete(ctx context.Context, key string) error
+}
+
+// Tools is what the workers of the cluster offer.
+type Tools interface {
+	// Resolve finds the tool (name@version) that a reference means and the queue to send its invocation to. It
+	// fails with AGENT_NOT_AVAILABLE or AGENT_VERSION_NOT_AVAILABLE.
+	Resolve(ref envelope.AgentRef) (tool envelope.AgentRef, queue string, err error)
+	// Agents is the inventory for session.accepted.
+	Agents() envelope.Agents
+}

@@ -1,0 +1,117 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+)
+
+// maxCatchUps bounds the sessions of an edge that read back at the same time.
+const maxCatchUps = 16
+
+var errAgedOut = errors.New("the log no longer holds what comes next")
+
+// begin attaches a session to its feed. One that has nothing to read back is live at once.
+func (s *session) begin(barrier uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.barrier = barrier
+	if barrier == 0 {
+		s.state = live
+		return
+	}
+	s.fallBehind()
+}
+
+// fallBehind lets the feed go on without this session; catchUp reads the log from the view's position until it has
+// met the feed. It needs the lock, and a connection that has not ended.
+func (s *session) fallBehind() {
+	s.state = behind
+	s.srv.counters.catchUps.Add(1)
+	s.conn.wg.Go(s.catchUp)
+}
+
+// catchUp reads the session's part of the log, as fast as its socket takes it, until there is nothing between the
+// view and what the feed will offer next. There is no gap, because the switch is made under the lock that the feed
+// needs to offer anything, and no repeat, because the view ignores what it has folded.
+func (s *session) catchUp() {
+	wait := backoff.NewExponentialBackOff()
+	wait.MaxInterval = 2 * time.Second
+	for s.waitRoom() {
+		s.mu.Lock()
+		from, until := s.view.Pos()+1, max(s.offered, s.barrier)
+		if s.state == behind && from > until {
+			s.state = live
+		}
+		over := s.state != behind
+		s.mu.Unlock()
+		if over {
+			return
+		}
+		switch err := s.readBack(from, until); {
+		case err == nil:
+			wait.Reset()
+		case errors.Is(err, errAgedOut):
+			s.mu.Lock()
+			s.evict(envelope.CodeDataLoss, err.Error())
+			s.mu.Unlock()
+			return
+		case s.conn.ctx.Err() != nil:
+			return
+		default:
+			s.logger.Warn("reading back failed, trying again", "error", err)
+			select {
+			case <-time.After(wait.NextBackOff()):
+			case <-s.conn.ctx.Done():
+			}
+		}
+	}
+}
+
+// readBack folds records from one position to another, or until the socket has enough.
+func (s *session) readBack(from, until uint64) error {
+	ctx := s.conn.ctx
+	select {
+	case s.srv.catchUps <- struct{}{}:
+		defer func() { <-s.srv.catchUps }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	first, _, err := s.srv.log.Bounds(ctx, s.subject.Shard)
+	if err != nil {
+		return err
+	}
+	if first > from {
+		return errAgedOut
+	}
+	return s.srv.log.ReadSession(ctx, s.subject, from, until, func(rec *record.Record) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.state == behind && !s.fold(rec)
+	})
+}
+
+// waitRoom waits until the socket has taken most of what waits for it. It is false when the connection has ended.
+func (s *session) waitRoom() bool {
+	for !s.conn.out.roomy() {
+		select {
+		case <-s.roomed:
+		case <-s.conn.ctx.Done():
+			return false
+		}
+	}
+	return s.conn.ctx.Err() == nil
+}
+
+// nudge tells catchUp that there is room again.
+func (s *session) nudge() {
+	select {
+	case s.roomed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,125 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/arcp-nats/arcp/auth"
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// Config says how an edge behaves. The zero value of a field means its default, unless the field says otherwise.
+type Config struct {
+	// Name is the edge's name and the name of its feed: no two edges of a cluster may share it. Required.
+	Name string
+	// Shard is the log stream that new sessions of this edge are written to.
+	Shard int
+	// Auth decides who may open a session. Required.
+	Auth *auth.Set
+	// Runtime describes this runtime in session.accepted. Default: kind "arcp-nats", trust level "trusted".
+	Runtime envelope.Runtime
+	// Capabilities is what the edge advertises, less the agents, which come from the registry.
+	// Default: DefaultCapabilities.
+	Capabilities *envelope.Capabilities
+	// Codes is the error vocabulary sent to clients. Default: the one of 2.0.
+	Codes envelope.Vocabulary
+	// MaxEnvelopeBytes bounds an envelope from a client. Default 1 MiB.
+	MaxEnvelopeBytes int
+	// SessionLease is how long a session may live without being renewed; it never outlives the token that opened
+	// the session. Default 1 h.
+	SessionLease time.Duration
+	// ResumeWindow is how long after its last sign of life a session can be resumed. It must agree with the
+	// lifetime of the Sessions bucket. Default 10 min.
+	ResumeWindow time.Duration
+	// HandshakeTimeout bounds the time from the first byte to an open session. Default 10 s.
+	HandshakeTimeout time.Duration
+	// WriteTimeout is how long a socket may take nothing of what is written to it. Default 30 s.
+	WriteTimeout time.Duration
+	// IdlePing is the silence after which the edge asks for a sign of life; after twice that without any the socket
+	// is closed, and the session can be resumed. Default 30 s.
+	IdlePing time.Duration
+	// DrainTimeout bounds an orderly stop. Default 30 s.
+	DrainTimeout time.Duration
+	// SubmitPatience is how long another edge may take from remembering an idempotency key to storing the job that it
+	// stands for; after it a retry of the key stores the job itself. It must be longer than a publish may take.
+	// Default 6 s.
+	SubmitPatience time.Duration
+	// MaxQueueBytes bounds the events that wait for one socket; past it the session reads on from the log when the
+	// socket has taken them. Default 256 KiB.
+	MaxQueueBytes int
+	// MaxJobsPerSession bounds the open jobs of a session. Default 1000.
+	MaxJobsPerSession int
+	// AllowOrigins are the origins that a browser may connect from, beside the edge's own host: "https://app.test",
+	// or "*" for all.
+	AllowOrigins []string
+	// Logger receives the edge's log. Default: none.
+	Logger *slog.Logger
+}
+
+// DefaultCapabilities is what an edge advertises unless told otherwise (open dialect CP-1).
+func DefaultCapabilities() *envelope.Capabilities {
+	yes := true
+	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes}
+}
+
+// withDefaults returns a copy with the defaults filled in, or says what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	if c.Name == "" {
+		return c, errors.New("edge: Name is required: it names the feed, and no two edges may share it")
+	}
+	if c.Auth == nil {
+		return c, errors.New("edge: Auth is required")
+	}
+	if c.Runtime.Kind == "" {
+		trust := "trusted"
+		c.Runtime = envelope.Runtime{Kind: "arcp-nats", Version: "0.1.0", TrustLevel: trust}
+	}
+	if c.Capabilities == nil {
+		c.Capabilities = DefaultCapabilities()
+	}
+	if c.Codes == "" {
+		c.Codes = envelope.Vocabulary20
+	}
+	for _, d := range []struct {
+		field    string
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{"SessionLease", &c.SessionLease, time.Hour},
+		{"ResumeWindow", &c.ResumeWindow, 10 * time.Minute},
+		{"HandshakeTimeout", &c.HandshakeTimeout, 10 * time.Second},
+		{"WriteTimeout", &c.WriteTimeout, 30 * time.Second},
+		{"IdlePing", &c.IdlePing, 30 * time.Second},
+		{"DrainTimeout", &c.DrainTimeout, 30 * time.Second},
+		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},
+	} {
+		switch {
+		case *d.value < 0:
+			return c, fmt.Errorf("edge: %s is %s: a duration cannot be negative", d.field, *d.value)
+		case *d.value == 0:
+			*d.value = d.fallback
+		}
+	}
+	for _, n := range []struct {
+		field    string
+		value    *int
+		fallback int
+	}{
+		{"MaxEnvelopeBytes", &c.MaxEnvelopeBytes, 1 << 20},
+		{"MaxQueueBytes", &c.MaxQueueBytes, 256 << 10},
+		{"MaxJobsPerSession", &c.MaxJobsPerSession, 1000},
+	} {
+		switch {
+		case *n.value < 0:
+			return c, fmt.Errorf("edge: %s is %d: a limit cannot be negative", n.field, *n.value)
+		case *n.value == 0:
+			*n.value = n.fallback
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}

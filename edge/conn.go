@@ -1,0 +1,236 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+const (
+	// controlQueueBytes bounds the answers that are not counted and wait for one socket.
+	controlQueueBytes = 256 << 10
+	// closeWait is how long the peer may take to answer a close frame.
+	closeWait = 5 * time.Second
+	// lingerTime and lingerBytes bound what is read and thrown away after the last word.
+	lingerTime  = time.Second
+	lingerBytes = 16 << 20
+	// preSessionBytes bounds a frame before the session is open.
+	preSessionBytes = 64 << 10
+)
+
+var errHeartbeatLost = errors.New("HEARTBEAT_LOST: no sign of life")
+
+// conn is one WebSocket connection. Its reader is the HTTP handler's goroutine, its writer one more, and a session
+// that fell behind has a third; serve owns them all. Fields without a lock belong to the reader.
+type conn struct {
+	srv    *Server
+	ws     *websocket.Conn
+	cork   *corkConn // nil if the listener is not the server's own
+	out    *outbox
+	logger *slog.Logger
+	ctx    context.Context // ends when the connection does
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	dedup     dedup
+	handshake handshake
+	strikes   int // messages that were undecodable or gated, before the session is open
+
+	session  atomic.Pointer[session] // set by the reader, read by the server
+	lastSign atomic.Int64            // unix nanoseconds of the last sign of life
+	lastPing atomic.Int64            // unix nanoseconds of the last question for one
+
+	closeOnce  sync.Once
+	closeFrame atomic.Pointer[[]byte] // what the writer says last
+}
+
+func newConn(srv *Server, ws *websocket.Conn, logger *slog.Logger) *conn {
+	c := &conn{srv: srv, ws: ws, logger: logger}
+	c.ctx, c.cancel = context.WithCancel(srv.ctx)
+	c.out = newOutbox(srv.cfg.MaxQueueBytes, controlQueueBytes, c.drained)
+	c.cork, _ = ws.NetConn().(*corkConn)
+	if c.cork != nil {
+		c.cork.setWriteTimeout(srv.cfg.WriteTimeout)
+	}
+	return c
+}
+
+// serve runs the connection until it ends.
+func (c *conn) serve() {
+	c.ws.SetReadLimit(preSessionBytes)
+	_ = c.ws.SetReadDeadline(time.Now().Add(c.srv.cfg.HandshakeTimeout))
+	c.ws.SetPongHandler(func(string) error { c.alive(); return nil })
+	c.wg.Go(c.write)
+
+	reason := c.read()
+
+	if s := c.session.Load(); s != nil {
+		s.leave(reason)
+	}
+	c.out.close()
+	c.cancel()
+	c.wg.Wait()
+	c.linger()
+	_ = c.ws.Close()
+}
+
+// linger reads on for a moment after the last word of the edge. A socket that is closed with unread bytes in it is
+// reset, and a reset can overtake the close frame that says why.
+func (c *conn) linger() {
+	raw := c.ws.NetConn()
+	if c.cork != nil {
+		raw = c.cork.Conn
+	}
+	tcp, ok := raw.(*net.TCPConn)
+	if !ok || tcp.CloseWrite() != nil {
+		return
+	}
+	_ = tcp.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+}
+
+func (c *conn) closing() bool { return c.closeFrame.Load() != nil }
+
+// read handles messages in their order of arrival until the socket ends, and says why it did.
+func (c *conn) read() error {
+	for {
+		kind, data, err := c.ws.ReadMessage()
+		if err != nil {
+			return c.readFailed(err)
+		}
+		if c.closing() {
+			continue // the peer is being told; what it still sends is not for a session any more
+		}
+		c.alive()
+		if kind != websocket.TextMessage {
+			c.srv.counters.binaryFrames.Add(1) // ignored: open dialect 1.4
+			continue
+		}
+		if !utf8.Valid(data) {
+			c.close(closeInvalid, "a text frame is not UTF-8")
+			continue
+		}
+		c.receive(data)
+	}
+}
+
+// readFailed finds out why the socket ended, and tells the peer if it has not been told.
+func (c *conn) readFailed(err error) error {
+	var netErr net.Error
+	switch {
+	case c.closing():
+		return errors.New("closed by the edge")
+	case errors.As(err, &netErr) && netErr.Timeout():
+		if c.session.Load() == nil {
+			c.close(closePolicy, "handshake timeout")
+			return errors.New("handshake timeout")
+		}
+		c.close(closeGoingAway, "no sign of life")
+		return errHeartbeatLost
+	}
+	return err // of a frame over the limit the WebSocket library has told the peer
+}
+
+// write moves frames from the outbox to the socket until the outbox is closed and empty.
+func (c *conn) write() {
+	defer c.cancel()
+	for {
+		frames, ok := c.out.take()
+		if !ok {
+			break
+		}
+		if err := c.writeFrames(frames); err != nil {
+			c.logger.Debug("write failed", "error", err)
+			c.out.close()
+			_ = c.ws.Close() // the reader ends too
+			return
+		}
+	}
+	if frame := c.closeFrame.Load(); frame != nil {
+		_ = c.ws.WriteControl(websocket.CloseMessage, *frame, time.Now().Add(closeWait))
+		_ = c.ws.SetReadDeadline(time.Now().Add(closeWait))
+		return
+	}
+	_ = c.ws.SetReadDeadline(time.Now())
+}
+
+func (c *conn) writeFrames(frames [][]byte) error {
+	if c.cork == nil {
+		for _, frame := range frames {
+			_ = c.ws.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout))
+			if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(frames) == 1 {
+		return c.ws.WriteMessage(websocket.TextMessage, frames[0])
+	}
+	c.cork.cork()
+	for _, frame := range frames {
+		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+			return err
+		}
+	}
+	return c.cork.uncork()
+}
+
+// close lets the writer send what is queued, then a close frame. It is safe to call from any goroutine; the first
+// call decides.
+func (c *conn) close(code int, text string) {
+	c.closeOnce.Do(func() {
+		frame := websocket.FormatCloseMessage(code, text)
+		c.closeFrame.Store(&frame)
+		c.out.close()
+	})
+}
+
+// send queues an answer that is not counted. A peer that asks and does not read its answers is cut off.
+func (c *conn) send(e *envelope.Envelope) {
+	frame, err := e.Encode()
+	if err != nil {
+		c.logger.Error("answer does not encode", "type", e.Type, "error", err)
+		return
+	}
+	if errors.Is(c.out.pushControl(frame), errOutboxFull) {
+		c.close(closePolicy, "answers are not read")
+	}
+}
+
+// sendLast queues an answer behind the events that wait, as the last word of a session.
+func (c *conn) sendLast(e *envelope.Envelope) {
+	frame, err := e.Encode()
+	if err != nil {
+		c.logger.Error("answer does not encode", "type", e.Type, "error", err)
+		return
+	}
+	c.out.pushEvent(frame)
+}
+
+// drained is called when the socket has taken most of what waited for it.
+func (c *conn) drained() {
+	if s := c.session.Load(); s != nil {
+		s.nudge()
+	}
+}
+
+// alive notes a sign of life: any frame counts, a pong included.
+func (c *conn) alive() {
+	if c.session.Load() == nil || c.closing() {
+		return // the handshake and the end have deadlines of their own
+	}
+	now := time.Now()
+	c.lastSign.Store(now.UnixNano())
+	_ = c.ws.SetReadDeadline(now.Add(2 * c.srv.cfg.IdlePing))
+}

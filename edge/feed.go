@@ -1,0 +1,160 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/arcp-nats/arcp/record"
+)
+
+// feedKey names a feed: the slice of a shard that one edge writes its new sessions to.
+type feedKey struct {
+	shard int
+	name  string
+}
+
+// hub holds the feeds that this edge reads: its own for as long as it runs, and a foreign one for as long as it
+// holds a session of it. It is safe for concurrent use.
+type hub struct {
+	log    Log
+	logger *slog.Logger
+	ctx    context.Context // ends the readers
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	feeds map[feedKey]*feed
+}
+
+// feed is one reader of the log and the sessions that it serves.
+type feed struct {
+	key    feedKey
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when the reader has begun
+	pos    atomic.Uint64 // everything of the feed at or before it has been offered
+
+	users int // guarded by hub.mu
+
+	mu       sync.Mutex
+	sessions map[string][]*session // by session id; two for one id while one takes over from the other
+}
+
+func newHub(ctx context.Context, log Log, logger *slog.Logger) *hub {
+	return &hub{log: log, logger: logger, ctx: ctx, feeds: make(map[feedKey]*feed)}
+}
+
+// use returns the feed, reading. Each successful use needs a release.
+func (h *hub) use(ctx context.Context, key feedKey) (*feed, error) {
+	h.mu.Lock()
+	f := h.feeds[key]
+	if f == nil {
+		readCtx, cancel := context.WithCancel(h.ctx)
+		f = &feed{key: key, cancel: cancel, ready: make(chan struct{}), sessions: make(map[string][]*session)}
+		h.feeds[key] = f
+		h.wg.Go(func() { h.read(readCtx, f) })
+	}
+	f.users++
+	h.mu.Unlock()
+
+	select {
+	case <-f.ready:
+		return f, nil
+	case <-ctx.Done():
+		h.release(f)
+		return nil, fmt.Errorf("feed %s of shard %d is not read yet: %w", key.name, key.shard, context.Cause(ctx))
+	case <-h.ctx.Done():
+		h.release(f)
+		return nil, fmt.Errorf("feed %s of shard %d: %w", key.name, key.shard, context.Cause(h.ctx))
+	}
+}
+
+// release ends a use; the reader stops with the last one.
+func (h *hub) release(f *feed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.users--
+	if f.users == 0 {
+		f.cancel()
+		delete(h.feeds, f.key)
+	}
+}
+
+// wait returns when all readers have ended.
+func (h *hub) wait() { h.wg.Wait() }
+
+// read follows the feed until ctx ends, through failures of the log.
+func (h *hub) read(ctx context.Context, f *feed) {
+	var once sync.Once
+	begun := func(pos uint64) {
+		once.Do(func() {
+			f.pos.Store(pos)
+			close(f.ready)
+		})
+	}
+	wait := backoff.NewExponentialBackOff()
+	wait.MaxInterval = 5 * time.Second
+	for ctx.Err() == nil {
+		from := uint64(0)
+		if isClosed(f.ready) {
+			from = f.pos.Load() + 1
+		}
+		err := h.log.Follow(ctx, f.key.shard, f.key.name, from, begun, func(rec *record.Record) {
+			wait.Reset()
+			f.offer(rec)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		h.logger.Warn("feed reader failed, trying again", "feed", f.key.name, "shard", f.key.shard, "error", err)
+		select {
+		case <-time.After(wait.NextBackOff()):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// offer hands a record to the sessions that it is for.
+func (f *feed) offer(rec *record.Record) {
+	f.mu.Lock()
+	sessions := f.sessions[rec.Subject.Session]
+	f.mu.Unlock()
+	for _, s := range sessions {
+		s.offer(rec)
+	}
+	f.pos.Store(rec.Seq)
+}
+
+// attach makes the feed offer s what is read from now on.
+func (f *feed) attach(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := string(s.id)
+	f.sessions[id] = append(slices.Clone(f.sessions[id]), s) // offer iterates over the old one
+}
+
+func (f *feed) detach(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id := string(s.id)
+	rest := slices.DeleteFunc(slices.Clone(f.sessions[id]), func(other *session) bool { return other == s })
+	if len(rest) == 0 {
+		delete(f.sessions, id)
+		return
+	}
+	f.sessions[id] = rest
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,151 @@
+package edge
+
+import (
+	"context"
+	"slices"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// Reasons of cancel.refused (open dialect CX-1). They are the original's words, as clients know them.
+const (
+	refusedMalformed  = "malformed job id"
+	refusedUnknown    = "no such in-flight job"
+	refusedNotAllowed = "permission denied: not authorized to cancel this job"
+	refusedEnded      = "job is no longer in-flight"
+	refusedStream     = "no such open stream"
+	refusedSession    = "no such session"
+)
+
+// handleCancel is open dialect CX-1 to CX-6, with what the original lacks: a job that has ended is refused, and every
+// cancel is answered.
+func handleCancel(c *conn, s *session, msg *envelope.Envelope) {
+	payload, err := envelope.DecodePayload[envelope.Cancel](msg)
+	if err != nil {
+		c.receiveBad(s, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, storeTimeout)
+	defer cancel()
+	refusal := refusedStream
+	switch payload.Target {
+	case envelope.TargetJob:
+		refusal, err = s.cancelByID(ctx, msg, payload)
+	case envelope.TargetSession:
+		refusal = s.cancelSession(msg, payload)
+	case envelope.TargetStream:
+	}
+	switch {
+	case err != nil:
+		s.notStored(msg.ID, err)
+	case refusal != "":
+		s.reply(s.answer(msg, envelope.TypeCancelRefused, &envelope.CancelRefused{TargetID: payload.TargetID, Reason: refusal}))
+	}
+}
+
+// cancelByID cancels a job of the session's principal, wherever it was submitted: who may cancel is written in the
+// job's own record, so it outlives the connection and the session that it came from (CX-2).
+func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payload *envelope.Cancel) (refusal string, err error) {
+	job, err := envelope.ParseJobID(payload.TargetID)
+	if err != nil {
+		return refusedMalformed, nil
+	}
+	invocation, err := s.srv.log.FindInvocation(ctx, s.principal, job)
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		return s.whyNotCancelled(ctx, job)
+	}
+	if err != nil {
+		return "", err
+	}
+	last, err := s.srv.log.LastOf(ctx, subjects.JobEvents(invocation.Subject))
+	unstarted := envelope.CodeOf(err) == envelope.CodeNotFound
+	switch {
+	case unstarted:
+	case err != nil:
+		return "", err
+	case slices.ContainsFunc(last.Types, terminal):
+		return refusedEnded, nil
+	}
+	s.tellJob(invocation.Subject, msg, payload)
+	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
+	if unstarted {
+		s.endUnstarted(invocation, payload.Reason)
+	}
+	return "", nil
+}
+
+// whyNotCancelled tells a job of somebody else from none at all.
+func (s *session) whyNotCancelled(ctx context.Context, job envelope.JobID) (refusal string, err error) {
+	_, err = s.srv.log.FindInvocation(ctx, "", job)
+	switch {
+	case err == nil:
+		return refusedNotAllowed, nil
+	case envelope.CodeOf(err) == envelope.CodeNotFound:
+		return refusedUnknown, nil
+	}
+	return "", err
+}
+
+// tellJob puts a cancel where the job's worker hears it, now or when it takes the job.
+func (s *session) tellJob(job subjects.Subject, msg *envelope.Envelope, payload *envelope.Cancel) {
+	e := s.answer(msg, envelope.TypeCancel, payload)
+	e.JobID = envelope.JobID(job.Job)
+	s.write(subjects.JobInput(job), msg.ID, e)
+}
+
+// endUnstarted ends a job that no worker has begun: the client need not wait for one to come. A worker that takes the
+// job at this moment finds the cancel, which was stored before; what it says after this event is not shown.
+func (s *session) endUnstarted(invocation *record.Record, reason string) {
+	if reason == "" {
+		reason = "cancelled by the client"
+	}
+	e, err := endOf(invocation, envelope.TypeJobCancelled, &envelope.JobCancelled{Reason: reason})
+	if err != nil {
+		s.logger.Error("an invocation in the log cannot be read", "job", invocation.Subject.Job, "error", err)
+		return
+	}
+	s.write(subjects.JobEvents(invocation.Subject), e.CorrelationID, e)
+}
+
+// endOf builds a terminal event of the runtime's own, with the ids that the job's other events have.
+func endOf(invocation *record.Record, typ envelope.Type, payload any) (*envelope.Envelope, error) {
+	e, err := envelope.New(typ, payload)
+	if err != nil {
+		return nil, err
+	}
+	e.SessionID = envelope.SessionID(invocation.Subject.Session)
+	e.JobID = envelope.JobID(invocation.Subject.Job)
+	for typ, line := range invocation.Lines() {
+		if typ != envelope.TypeToolInvoke {
+			continue
+		}
+		command, err := envelope.DecodeStored(line)
+		if err != nil {
+			return nil, err
+		}
+		e.CorrelationID, e.TraceID = command.ID, command.TraceID
+	}
+	return e, nil
+}
+
+// cancelSession cancels every job of this session and ends it with session.evicted (CX-6). Another session of the
+// principal is closed by its own client.
+func (s *session) cancelSession(msg *envelope.Envelope, payload *envelope.Cancel) (refusal string) {
+	if payload.TargetID != string(s.id) {
+		return refusedSession
+	}
+	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
+	reason := payload.Reason
+	if reason == "" {
+		reason = "session cancelled"
+	}
+	s.wind(msg, reason, &envelope.SessionEvicted{Code: envelope.CodeCancelled, Reason: reason})
+	return ""
+}
+
+func terminal(typ envelope.Type) bool {
+	row, known := envelope.Lookup(typ)
+	return known && row.Terminal
+}

@@ -1,0 +1,84 @@
+package edge
+
+import (
+	"context"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// handleSessionClose ends the session: its jobs are cancelled, what they still say is delivered, then the connection
+// ends, without an acknowledgement (open dialect SC-1).
+func handleSessionClose(c *conn, s *session, msg *envelope.Envelope) {
+	payload, err := envelope.DecodePayload[envelope.SessionClose](msg)
+	if err != nil {
+		c.receiveBad(s, err)
+		return
+	}
+	reason := payload.Reason
+	if reason == "" {
+		reason = "session closed"
+	}
+	s.wind(msg, reason, nil)
+}
+
+// wind cancels the session's jobs and ends the connection when their ends have been delivered; last is said before.
+func (s *session) wind(msg *envelope.Envelope, reason string, last *envelope.SessionEvicted) {
+	s.settle()
+	for _, job := range s.openJobs() {
+		s.cancelJob(msg, job, reason)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing, s.lastWord = true, last
+	s.finishClose()
+}
+
+// finishClose ends the connection of a closing session once no job of it is open. It needs the lock.
+func (s *session) finishClose() {
+	if !s.closing || s.state != live || s.view.OpenJobCount() > 0 {
+		return
+	}
+	if s.lastWord != nil {
+		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, s.lastWord))
+	}
+	s.conn.close(closeNormal, "session closed")
+}
+
+// cancelJob tells the worker of an open job of this session to stop.
+func (s *session) cancelJob(msg *envelope.Envelope, job envelope.JobID, reason string) {
+	subject := s.subject
+	subject.Job = string(job)
+	s.tellJob(subject, msg, &envelope.Cancel{Target: envelope.TargetJob, TargetID: string(job), Reason: reason})
+}
+
+// settle waits until the view has seen every invocation that the session has sent to the log: they were published
+// before the mark, so they are read before it.
+func (s *session) settle() {
+	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
+	defer cancel()
+	pos, err := mark(ctx, s.srv.log, s.subject, typeSync, held{Edge: s.srv.cfg.Name})
+	if err != nil {
+		s.logger.Warn("the session's last invocations may not be known", "error", err)
+		return
+	}
+	reached := make(chan struct{})
+	s.mu.Lock()
+	if s.view.Pos() >= pos {
+		close(reached)
+	} else {
+		s.goal, s.goalReached = pos, reached
+	}
+	s.mu.Unlock()
+	select {
+	case <-reached:
+	case <-ctx.Done():
+	}
+}
+
+// noteGoal tells settle that the view has come far enough. It needs the lock.
+func (s *session) noteGoal() {
+	if s.goalReached != nil && s.view.Pos() >= s.goal {
+		close(s.goalReached)
+		s.goalReached = nil
+	}
+}

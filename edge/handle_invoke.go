@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"context"
+	"time"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// handleInvoke checks a tool.invoke in the order of the open dialect's section 4.7 and stores either the invocation,
+// which is the acceptance, or the refusal. The reader goes on while the log stores it.
+func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
+	payload, err := envelope.DecodePayload[envelope.ToolInvoke](msg)
+	if err != nil {
+		c.receiveBad(s, err)
+		return
+	}
+	inv := &invocation{
+		session: s.subject, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name,
+		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(),
+	}
+	if msg.IdempotencyKey != "" {
+		s.invokeOnce(inv)
+		return
+	}
+	if refusal := s.check(inv); refusal != nil {
+		s.reply(refusal...)
+		return
+	}
+	s.submit(inv)
+}
+
+// check takes an invocation through steps 2 to 6 of section 4.7 and returns what to refuse it with, if anything.
+func (s *session) check(inv *invocation) []*envelope.Envelope {
+	if refusal := inv.validate(); refusal != nil {
+		return refusal
+	}
+	if open := s.openJobCount() + len(s.inFlight); open >= s.srv.cfg.MaxJobsPerSession {
+		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
+			"the session has %d open jobs, the limit is %d", open, s.srv.cfg.MaxJobsPerSession))
+	}
+	tool, queue, err := s.srv.tools.Resolve(inv.ref)
+	if err != nil {
+		return inv.failAccepted(err)
+	}
+	inv.tool, inv.queue = tool, queue
+	return nil
+}
+
+// submit stores the invocation.
+func (s *session) submit(inv *invocation) {
+	rec, err := inv.record()
+	if err != nil {
+		s.notStored(inv.msg.ID, envelope.Errorf(envelope.CodeInternal, "invocation: %v", err))
+		return
+	}
+	s.publish(rec, inv.msg.ID)
+}
+
+// invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.
+type invocation struct {
+	session subjects.Subject
+	codes   envelope.Vocabulary
+	sender  string
+	msg     *envelope.Envelope
+	payload *envelope.ToolInvoke
+	job     envelope.JobID
+	now     time.Time
+
+	ref   envelope.AgentRef
+	lease *envelope.Lease
+	tool  envelope.AgentRef
+	queue string
+	// accepted is the envelope that the client will see; made once, so that a retry repeats it.
+	accepted *envelope.Envelope
+}
+
+// validate checks what can be judged from the message alone: the reference (step 2, TI-2) and the lease (step 3,
+// LE-2).
+func (inv *invocation) validate() []*envelope.Envelope {
+	ref, err := envelope.ParseAgentRef(inv.payload.Tool)
+	if err != nil {
+		return inv.fail(envelope.Errorf(envelope.CodeInvalidArgument, "payload.tool: %s", errorText(err)))
+	}
+	inv.ref = ref
+	inv.lease = inv.payload.EffectiveLease() // TI-1
+	if inv.lease != nil && inv.lease.ExpiresAt != nil && !inv.lease.ExpiresAt.After(inv.now) {
+		return inv.fail(envelope.Errorf(envelope.CodeInvalidRequest, "payload.lease_request.expires_at is not in the future"))
+	}
+	return nil
+}
+
+// acceptance is the job.accepted of the invocation (TI-4: it echoes the effective lease).
+func (inv *invocation) acceptance() *envelope.Envelope {
+	if inv.accepted == nil {
+		inv.accepted = inv.about(envelope.TypeJobAccepted, &envelope.JobAccepted{JobID: inv.job, Lease: inv.lease})
+	}
+	return inv.accepted
+}
+
+// fail refuses the invocation without accepting it: there is no job, though the refusal carries a fresh job id
+// (TI-2, TI-6).
+func (inv *invocation) fail(err error) []*envelope.Envelope {
+	return []*envelope.Envelope{inv.failure(err)}
+}
+
+// failAccepted refuses it after the acceptance, as the original does for an unknown tool or version; still no job
+// is created, and both are stored in one record, so no crash can leave the acceptance alone.
+func (inv *invocation) failAccepted(err error) []*envelope.Envelope {
+	return []*envelope.Envelope{inv.acceptance(), inv.failure(err)}
+}
+
+func (inv *invocation) failure(err error) *envelope.Envelope {
+	code := inv.codes.Code(envelope.CodeOf(err))
+	retryable := code == envelope.CodeResourceExhausted // TI-6: false for what a retry cannot mend
+	return inv.about(envelope.TypeJobFailed, &envelope.JobFailed{Code: code, Retryable: &retryable, Message: errorText(err)})
+}
+
+// about builds an envelope about the invocation's job.
+func (inv *invocation) about(typ envelope.Type, payload any) *envelope.Envelope {
+	e := answer(envelope.SessionID(inv.session.Session), inv.msg, typ, payload)
+	e.JobID = inv.job
+	return e
+}
+
+// subject is where the invocation is stored.
+func (inv *invocation) subject() subjects.Subject {
+	sub := inv.session
+	sub.Lane, sub.Queue, sub.Tool, sub.Job = subjects.Invoke, inv.queue, inv.tool.String(), string(inv.job)
+	return sub
+}
+
+// record is the invocation as the log holds it: the acceptance for the view, the command for the worker. The command
+// carries the true session and job, the effective lease, and nothing that the client wrote into members which are
+// not its to set.
+func (inv *invocation) record() (*record.Record, error) {
+	payload := *inv.payload
+	payload.LeaseRequest, payload.CostBudget = inv.lease, nil
+	command, err := envelope.New(envelope.TypeToolInvoke, &payload)
+	if err != nil {
+		return nil, err
+	}
+	command.ID, command.Timestamp = inv.msg.ID, inv.msg.Timestamp
+	command.SessionID, command.JobID = envelope.SessionID(inv.session.Session), inv.job
+	command.TraceID, command.SpanID, command.ParentSpanID = inv.msg.TraceID, inv.msg.SpanID, inv.msg.ParentSpanID
+	command.IdempotencyKey, command.Priority = inv.msg.IdempotencyKey, inv.msg.Priority
+	command.Source, command.Target, command.Extensions = inv.msg.Source, inv.msg.Target, inv.msg.Extensions
+	command.CausationID = inv.msg.CausationID
+	rec, err := record.New(inv.subject(), inv.acceptance(), command)
+	if err != nil {
+		return nil, err
+	}
+	rec.Sender, rec.Codes = inv.sender, inv.codes
+	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
+	return rec, nil
+}
+
+// invokeOnce is step 1 of section 4.7: a key that is known brings back what it brought before.
+func (s *session) invokeOnce(inv *invocation) {
+	ctx, cancel := context.WithTimeout(s.conn.ctx, s.srv.cfg.SubmitPatience+storeTimeout)
+	defer cancel()
+	envelopes, err := s.srv.idempotency.resolve(ctx, s, inv)
+	switch {
+	case err != nil:
+		s.notStored(inv.msg.ID, err)
+	case envelopes != nil:
+		s.reply(envelopes...)
+	default:
+		s.submit(inv)
+	}
+}

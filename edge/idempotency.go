@@ -1,0 +1,163 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// idempotency keeps, for a principal and a key, what the key brought (open dialect ID-1 to ID-6). The bucket's
+// Create decides between two edges that are given the same key at once: one job is started (the original starts
+// two, ID-5).
+type idempotency struct {
+	bucket   Bucket
+	log      Log
+	patience time.Duration // Config.SubmitPatience
+}
+
+// keyRecord is what the bucket holds. It is written before the invocation is, so a crash between the two leaves a
+// record without a job; the retry that finds it stores the invocation after all, under the same job id.
+type keyRecord struct {
+	Fingerprint string          `json:"fingerprint"`
+	Job         envelope.JobID  `json:"job"`
+	Subject     string          `json:"subject"`  // of the invocation
+	Accepted    json.RawMessage `json:"accepted"` // the payload of job.accepted
+}
+
+// idempotencyKey is the bucket's key for a client's key, of any length and content.
+func idempotencyKey(principal, key string) string {
+	return subjects.Key(digest(principal), digest(key))
+}
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// resolve returns what to answer instead of starting a job, or nothing if inv is to be submitted.
+func (i *idempotency) resolve(ctx context.Context, s *session, inv *invocation) ([]*envelope.Envelope, error) {
+	key := idempotencyKey(s.principal, inv.msg.IdempotencyKey)
+	data, _, err := i.bucket.Get(ctx, key)
+	if err == nil {
+		return i.repeat(ctx, s, inv, data)
+	}
+	if envelope.CodeOf(err) != envelope.CodeNotFound {
+		return nil, err
+	}
+	if refusal := s.check(inv); refusal != nil {
+		return refusal, nil // ID-5: a refusal leaves the key free
+	}
+	fingerprint, err := inv.fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	data, err = json.Marshal(keyRecord{
+		Fingerprint: fingerprint, Job: inv.job, Subject: inv.subject().String(), Accepted: inv.acceptance().Payload,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("idempotency record: %w", err)
+	}
+	if _, err = i.bucket.Create(ctx, key, data); err == nil {
+		return nil, nil
+	}
+	if envelope.CodeOf(err) != envelope.CodeAlreadyExists {
+		return nil, err
+	}
+	if data, _, err = i.bucket.Get(ctx, key); err != nil { // another edge was first
+		return nil, err
+	}
+	return i.repeat(ctx, s, inv, data)
+}
+
+// repeat answers a key that is known: the same request gets the same acceptance (ID-3), another one a refusal (ID-4).
+func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, data []byte) ([]*envelope.Envelope, error) {
+	var known keyRecord
+	if err := json.Unmarshal(data, &known); err != nil {
+		return nil, fmt.Errorf("idempotency record: %w", err)
+	}
+	if !i.same(s, inv, &known) {
+		return inv.conflict(), nil
+	}
+	sub, err := subjects.Parse(known.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("idempotency record: %w", err)
+	}
+	stored, err := i.stored(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	if stored {
+		return inv.replay(&known), nil
+	}
+	// The edge that wrote the record died before it stored the invocation. No client has seen the acceptance, so
+	// the job starts now, where this client is waiting. The log takes a job id once, should the two still meet.
+	inv.job, inv.accepted = known.Job, nil
+	return nil, nil
+}
+
+// stored reports whether the invocation is in the log. It may be on its way from another edge at this moment, so it
+// is looked for until that edge would have given up.
+func (i *idempotency) stored(ctx context.Context, sub subjects.Subject) (bool, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, time.Second
+	for deadline := time.Now().Add(i.patience); ; {
+		_, err := i.log.LastOf(ctx, sub)
+		switch {
+		case err == nil:
+			return true, nil
+		case envelope.CodeOf(err) != envelope.CodeNotFound:
+			return false, err
+		case time.Now().After(deadline):
+			return false, nil
+		}
+		select {
+		case <-time.After(wait.NextBackOff()):
+		case <-ctx.Done():
+			return false, envelope.Errorf(envelope.CodeUnavailable, "the connection ended")
+		}
+	}
+}
+
+// same reports whether the invocation asks for what the key stands for: tool, arguments and effective lease.
+func (i *idempotency) same(s *session, inv *invocation, known *keyRecord) bool {
+	if inv.validate() != nil {
+		return false
+	}
+	tool, queue, err := s.srv.tools.Resolve(inv.ref)
+	if err != nil {
+		return false
+	}
+	inv.tool, inv.queue = tool, queue
+	fingerprint, err := inv.fingerprint()
+	return err == nil && fingerprint == known.Fingerprint
+}
+
+// fingerprint is a digest of what makes two requests the same: the resolved tool, the arguments and the effective
+// lease, in canonical JSON (RFC 8785).
+func (inv *invocation) fingerprint() (string, error) {
+	return envelope.Fingerprint(inv.tool.String(), inv.payload.Arguments, inv.lease)
+}
+
+// replay is ID-3: the stored acceptance with the retry's id as correlation, the retrying session's id and the key.
+func (inv *invocation) replay(known *keyRecord) []*envelope.Envelope {
+	inv.job = known.Job
+	e := inv.about(envelope.TypeJobAccepted, known.Accepted)
+	e.IdempotencyKey = inv.msg.IdempotencyKey
+	return []*envelope.Envelope{e}
+}
+
+// conflict is ID-4: not retryable, and about no job.
+func (inv *invocation) conflict() []*envelope.Envelope {
+	e := inv.failure(envelope.Errorf(envelope.CodeDuplicateKey, "idempotency_key: the key belongs to another request"))
+	e.JobID = ""
+	e.IdempotencyKey = inv.msg.IdempotencyKey
+	return []*envelope.Envelope{e}
+}

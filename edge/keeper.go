@@ -1,0 +1,91 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// checkpointEvery is the least time between two writes of a session's checkpoint while it is acknowledged.
+const checkpointEvery = 5 * time.Second
+
+// counters are what an edge counts beside its log.
+type counters struct {
+	binaryFrames atomic.Uint64 // ignored frames
+	undecodable  atomic.Uint64 // messages that did not decode
+	gated        atomic.Uint64 // messages before the session was open that were dropped
+	nacks        atomic.Uint64 // refusals sent
+	catchUps     atomic.Uint64 // times that a session began to read back
+}
+
+// keep looks after what the server holds until ctx ends: it keeps session records alive, and asks silent peers for a
+// sign of life.
+func (srv *Server) keep(ctx context.Context) {
+	tick := time.NewTicker(min(keepInterval, srv.cfg.IdlePing/4))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			conns, sessions := srv.holdings()
+			for _, c := range conns {
+				c.checkIdle(now)
+			}
+			for _, s := range sessions {
+				if s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) {
+					s.saveRecord(ctx)
+				}
+			}
+		}
+	}
+}
+
+func (srv *Server) holdings() ([]*conn, []*session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	conns := make([]*conn, 0, len(srv.conns))
+	for c := range srv.conns {
+		conns = append(conns, c)
+	}
+	sessions := make([]*session, 0, len(srv.held))
+	for s := range srv.held {
+		sessions = append(sessions, s)
+	}
+	return conns, sessions
+}
+
+// saveRecord writes the session's record; it expires if nobody does.
+func (s *session) saveRecord(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	switch err := s.store.save(ctx, nil); {
+	case err == nil:
+	case envelope.CodeOf(err) == envelope.CodeAborted:
+		s.lost()
+	default:
+		s.logger.Warn("session record not written", "error", err)
+	}
+}
+
+// checkIdle asks the peer for a sign of life after IdlePing of silence: with session.ping for the client, and with
+// a WebSocket ping for its library. The read deadline, twice that time, ends the socket if neither is answered; the
+// session and its jobs go on.
+func (c *conn) checkIdle(now time.Time) {
+	s := c.session.Load()
+	last := max(c.lastSign.Load(), c.lastPing.Load())
+	if s == nil || now.Sub(time.Unix(0, last)) < c.srv.cfg.IdlePing {
+		return
+	}
+	c.lastPing.Store(now.UnixNano())
+	c.send(s.answer(nil, envelope.TypeSessionPing, &envelope.SessionPing{Nonce: rand.Text(), SentAt: envelope.Now()}))
+	_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(pingWait))
+}
+
+// pingWait bounds how long a ping waits for a frame that is being written.
+const pingWait = 100 * time.Millisecond

@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"bytes"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestOutboxControlPassesEvents(t *testing.T) {
+	o := newOutbox(100, 100, func() {})
+	o.pushEvent([]byte("event"))
+	require.NoError(t, o.pushControl([]byte("pong")))
+	frames, ok := o.take()
+	require.True(t, ok)
+	require.Equal(t, [][]byte{[]byte("pong"), []byte("event")}, frames)
+}
+
+func TestOutboxBounds(t *testing.T) {
+	o := newOutbox(100, 100, func() {})
+	require.False(t, o.pushEvent(make([]byte, 99)))
+	require.True(t, o.pushEvent(make([]byte, 1)))
+	require.False(t, o.roomy())
+
+	require.NoError(t, o.pushControl(make([]byte, 1000)), "one answer always has room")
+	require.ErrorIs(t, o.pushControl([]byte("x")), errOutboxFull)
+}
+
+func TestOutboxSaysWhenThereIsRoomAgain(t *testing.T) {
+	drained := make(chan struct{}, 1)
+	o := newOutbox(100, 100, func() { drained <- struct{}{} })
+	o.pushEvent(make([]byte, 200))
+	_, _ = o.take()
+	require.False(t, o.roomy(), "what is being written still counts")
+	go func() { _, _ = o.take() }()
+	<-drained
+	require.True(t, o.roomy())
+	o.close()
+}
+
+func TestOutboxClose(t *testing.T) {
+	o := newOutbox(100, 100, func() {})
+	o.pushEvent([]byte("last"))
+	o.close()
+	o.close()
+	require.True(t, o.pushEvent([]byte("late")))
+	require.ErrorIs(t, o.pushControl([]byte("late")), errOutboxClosed)
+	frames, ok := o.take()
+	require.True(t, ok)
+	require.Equal(t, [][]byte{[]byte("last")}, frames)
+	_, ok = o.take()
+	require.False(t, ok)
+}
+
+// TestOutboxLosesNothing: frames of each kind come out in the order in which they went in, each once, whatever the
+// writer's and the producers' timing.
+func TestOutboxLosesNothing(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		count := rapid.IntRange(1, 200).Draw(r, "frames")
+		o := newOutbox(64, 1<<20, func() {})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := range count {
+				o.pushEvent([]byte{'e', byte(i)})
+			}
+		})
+		wg.Go(func() {
+			for i := range count {
+				_ = o.pushControl([]byte{'c', byte(i)})
+			}
+		})
+		go func() { wg.Wait(); o.close() }()
+		got := map[byte][]byte{}
+		for {
+			frames, ok := o.take()
+			if !ok {
+				break
+			}
+			for _, f := range frames {
+				got[f[0]] = append(got[f[0]], f[1])
+			}
+		}
+		var want bytes.Buffer
+		for i := range count {
+			want.WriteByte(byte(i))
+		}
+		require.Equal(t, want.Bytes(), got['e'])
+		require.Equal(t, want.Bytes(), got['c'])
+	})
+}

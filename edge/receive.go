@@ -1,0 +1,109 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// maxStrikes is how many undecodable or gated messages a connection may send before its session is open.
+const maxStrikes = 16
+
+// receive handles one text frame: decode, dedup, gate, dispatch.
+func (c *conn) receive(data []byte) {
+	s := c.session.Load()
+	msg, err := envelope.Decode(data, c.srv.limits)
+	if err != nil {
+		c.receiveBad(s, err)
+		return
+	}
+	if c.dedup.repeated(msg.ID) {
+		return // open dialect TR-2
+	}
+	row, _ := envelope.Lookup(msg.Type)
+	if s == nil {
+		c.receiveUnopened(row, msg)
+		return
+	}
+	s.confirm()
+	switch handle := handlers[msg.Type]; {
+	case handle != nil:
+		handle(c, s, msg)
+	case row.Direction == envelope.RuntimeToClient:
+		s.nack(msg, envelope.CodeInvalidArgument, "type: "+string(msg.Type)+" is sent by the runtime only")
+	default:
+		s.nack(msg, envelope.CodeUnimplemented, "type: "+string(msg.Type)+" is not implemented by this runtime")
+	}
+}
+
+// receiveBad answers a message that does not decode, and the session goes on. Before there is a session nothing is
+// answered.
+func (c *conn) receiveBad(s *session, err error) {
+	var bad *envelope.DecodeError
+	if !errors.As(err, &bad) {
+		bad = &envelope.DecodeError{Code: envelope.CodeInvalidArgument, Reason: "not an envelope"}
+	}
+	c.srv.counters.undecodable.Add(1)
+	switch {
+	case s == nil:
+		c.strike()
+	case bad.Silent: // open dialect EX-3
+	default:
+		s.nackID(bad.ID, bad.Code, bad.Answer().Message)
+	}
+}
+
+// receiveUnopened is the gate (open dialect HS-8): until the session is open only the handshake is answered.
+func (c *conn) receiveUnopened(row envelope.Row, msg *envelope.Envelope) {
+	if !row.Handshake || row.Direction == envelope.RuntimeToClient {
+		c.strike()
+		return
+	}
+	switch msg.Type {
+	case envelope.TypeSessionOpen:
+		c.handleOpen(msg)
+	case envelope.TypeSessionAuthenticate:
+		c.handleAuthenticate(msg)
+	case envelope.TypeSessionResume:
+		c.handleResume(msg)
+	default:
+		c.strike()
+	}
+}
+
+// strike counts a message that came too early or made no sense, and ends a connection that sends nothing else.
+func (c *conn) strike() {
+	c.srv.counters.gated.Add(1)
+	c.strikes++
+	if c.strikes >= maxStrikes {
+		c.close(closePolicy, "too many messages before a session")
+	}
+}
+
+// handlers is what the edge does with each type once the session is open. A type without a row here is refused with
+// UNIMPLEMENTED. It is filled in by init because a handler may look types up here itself.
+var handlers map[envelope.Type]func(*conn, *session, *envelope.Envelope)
+
+func init() {
+	handlers = map[envelope.Type]func(*conn, *session, *envelope.Envelope){
+		envelope.TypeSessionOpen:         handleSecondOpen,
+		envelope.TypeSessionAuthenticate: ignore, // open dialect HS-6: no challenge is open
+		envelope.TypeSessionResume:       func(c *conn, _ *session, msg *envelope.Envelope) { c.handleResume(msg) },
+		envelope.TypeSessionPing:         handleSessionPing,
+		envelope.TypeSessionPong:         ignore,
+		envelope.TypeSessionAck:          handleSessionAck,
+		envelope.TypeSessionClose:        handleSessionClose,
+		envelope.TypePing:                handlePing,
+		envelope.TypePong:                ignore,
+		envelope.TypeAck:                 ignore,
+		envelope.TypeNack:                ignore,
+		envelope.TypeCancel:              handleCancel,
+		envelope.TypeToolInvoke:          handleInvoke,
+	}
+}
+
+// Handles reports whether the edge acts on a type that a client sends.
+func Handles(typ envelope.Type) bool { return handlers[typ] != nil }
+
+// ignore is for what asks for no answer; the frame was a sign of life.
+func ignore(*conn, *session, *envelope.Envelope) {}

@@ -1,0 +1,149 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+)
+
+// resumeRetries bounds how often a resume is judged again because the record moved on meanwhile.
+const resumeRetries = 5
+
+// errNotResumable is what a client learns of a resume that cannot be complete: no such token, used, too old, or a
+// number that the session has not reached. One text for all, so that nothing can be probed.
+var errNotResumable = &envelope.Error{Code: envelope.CodeResumeWindowExpired, Message: "resume token not valid"}
+
+// handleResume continues a session on this connection (open dialect RE-2 to RE-6). A resume that cannot be complete
+// changes nothing.
+func (c *conn) handleResume(msg *envelope.Envelope) {
+	payload, err := envelope.DecodePayload[envelope.SessionResume](msg)
+	if err != nil {
+		c.receiveBad(c.session.Load(), err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
+	defer cancel()
+	s, resumed, err := c.resume(ctx, payload.ResumeToken, payload.LastEventSeq)
+	switch {
+	case errors.Is(err, errNotResumable):
+		c.reject(msg, envelope.CodeResumeWindowExpired, errNotResumable.Message)
+	case err != nil:
+		c.unavailable(msg, err)
+	default:
+		c.adopt(s)
+		c.send(s.answer(msg, envelope.TypeSessionResumed, resumed))
+		s.begin(s.barrier)
+		s.logger.Info("session resumed", "last_event_seq", resumed.ReplayedFrom, "feed", s.subject.Feed)
+	}
+}
+
+// resume takes a session over. It reads the session's part of the log up to a mark of its own, so that it knows
+// every number that was given out; takes the record by compare-and-set; and marks in the log where the holder
+// before has to stop.
+func (c *conn) resume(ctx context.Context, token string, last uint64) (*session, *envelope.SessionResumed, error) {
+	for range resumeRetries {
+		store, err := c.loadByToken(ctx, token)
+		if err != nil {
+			return nil, nil, err
+		}
+		s, resumed, err := c.takeOver(ctx, store, token, last)
+		if err == nil || envelope.CodeOf(err) != envelope.CodeAborted {
+			return s, resumed, err
+		}
+	}
+	return nil, nil, envelope.Errorf(envelope.CodeUnavailable, "the session's record kept changing")
+}
+
+// loadByToken returns the record of the session that a token is good for.
+func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, error) {
+	id, ok := tokenSession(token)
+	if !ok {
+		return nil, errNotResumable
+	}
+	store, err := loadSession(ctx, c.srv.sessions, id)
+	if err != nil {
+		if envelope.CodeOf(err) == envelope.CodeNotFound {
+			return nil, errNotResumable
+		}
+		return nil, err
+	}
+	if rec := store.snapshot(); !tokenMatches(rec.Token, token) && !tokenMatches(rec.Previous, token) {
+		return nil, errNotResumable
+	}
+	return store, nil
+}
+
+// takeOver makes this edge the holder of a loaded session and returns it, attached and behind.
+func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, last uint64) (_ *session, _ *envelope.SessionResumed, err error) {
+	srv := c.srv
+	rec := store.snapshot()
+	f, err := srv.hub.use(ctx, feedKey{rec.Shard, rec.Feed})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			srv.hub.release(f)
+		}
+	}()
+	from, highest, err := c.replayFrom(ctx, &rec, last)
+	if err != nil {
+		return nil, nil, err
+	}
+	if last > highest { // open dialect RE-4; the token stays good
+		return nil, nil, errNotResumable
+	}
+	successor := newResumeToken(rec.Session)
+	err = store.take(ctx, func(r *sessionRecord) {
+		r.Holder, r.Epoch = srv.cfg.Name, r.Epoch+1
+		r.Token, r.Previous = hashToken(successor), hashToken(token)
+		if from.Pos > r.Checkpoint.Pos && from.Pos > r.Start {
+			r.Checkpoint = from
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s := newSession(c, f, store, view.Restore(from), last)
+	f.attach(s)
+	s.barrier, err = mark(ctx, srv.log, s.subject, typeHeld, held{Edge: srv.cfg.Name, Epoch: s.epoch})
+	if err != nil {
+		f.detach(s)
+		return nil, nil, fmt.Errorf("session %s: its log cannot be written: %w", rec.Session, err)
+	}
+	return s, &envelope.SessionResumed{
+		SessionID: rec.Session, ResumeToken: successor, ReplayedFrom: last, Replayed: highest > last,
+	}, nil
+}
+
+// replayFrom folds all that the log holds of a session and returns a state at or before the envelope numbered last,
+// to begin the replay from, and the highest number given out. It fails if something after last is gone.
+func (c *conn) replayFrom(ctx context.Context, rec *sessionRecord, last uint64) (from view.Checkpoint, highest uint64, err error) {
+	log := c.srv.log
+	v := rec.startingView(last)
+	first, _, err := log.Bounds(ctx, rec.Shard)
+	if err != nil {
+		return from, 0, err
+	}
+	if first > v.Pos()+1 {
+		return from, 0, errNotResumable
+	}
+	barrier, err := mark(ctx, log, rec.subject(), typeSync, held{Edge: c.srv.cfg.Name})
+	if err != nil {
+		return from, 0, err
+	}
+	const step = 64 // between two states kept: what a replay may render for nothing
+	from = v.Checkpoint()
+	err = log.ReadSession(ctx, rec.subject(), v.Pos()+1, barrier, func(r *record.Record) bool {
+		v.Apply(r, func(view.Frame) {})
+		if v.Seq() <= last && v.Seq() >= from.Seq+step {
+			from = v.Checkpoint()
+		}
+		return true
+	})
+	return from, v.Seq(), err
+}

@@ -1,0 +1,236 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// Server is an edge node. Use New, then Serve. It is safe for concurrent use.
+type Server struct {
+	cfg         Config
+	log         Log
+	sessions    Bucket
+	idempotency *idempotency
+	tools       Tools
+	limits      envelope.Limits
+	logger      *slog.Logger
+	upgrader    websocket.Upgrader
+	catchUps    chan struct{} // a slot each session that reads back
+	counters    counters
+
+	ctx    context.Context // ends when the server has drained
+	cancel context.CancelFunc
+	hub    *hub
+
+	stopNow  context.Context // ends a drain early
+	stopOnce context.CancelFunc
+
+	mu       sync.Mutex
+	draining bool
+	conns    map[*conn]struct{}
+	held     map[*session]struct{}
+	handlers sync.WaitGroup // connections being served
+}
+
+// Params are the parts that a server is made of. All are required.
+type Params struct {
+	Config      Config
+	Log         Log
+	Sessions    Bucket // expires what is not written for Config.ResumeWindow
+	Idempotency Bucket
+	Tools       Tools
+}
+
+// New returns a server that does nothing yet. It says what is wrong with the configuration.
+func New(p Params) (*Server, error) {
+	cfg, err := p.Config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil {
+		return nil, errors.New("edge: Log, Sessions, Idempotency and Tools are required")
+	}
+	srv := &Server{
+		cfg: cfg, log: p.Log, sessions: p.Sessions, tools: p.Tools,
+		idempotency: &idempotency{bucket: p.Idempotency, log: p.Log, patience: cfg.SubmitPatience},
+		limits:      envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
+		logger:      cfg.Logger,
+		catchUps:    make(chan struct{}, maxCatchUps),
+		conns:       make(map[*conn]struct{}),
+		held:        make(map[*session]struct{}),
+	}
+	srv.upgrader = websocket.Upgrader{
+		HandshakeTimeout: cfg.HandshakeTimeout, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+		CheckOrigin: srv.checkOrigin,
+	}
+	srv.ctx, srv.cancel = context.WithCancel(context.Background())
+	srv.stopNow, srv.stopOnce = context.WithCancel(context.Background())
+	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
+	return srv, nil
+}
+
+// Serve accepts connections on l until ctx ends, then drains: it stops accepting, tells every session that the edge
+// is going away (close code 1001), writes their checkpoints, and returns. ready is called once the edge can take
+// sessions. Serve can be called once.
+func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) error {
+	own, err := srv.hub.use(ctx, feedKey{srv.cfg.Shard, srv.cfg.Name})
+	if err != nil {
+		_ = l.Close()
+		srv.stop()
+		return fmt.Errorf("edge: %w", err)
+	}
+	server := &http.Server{
+		Handler:           srv.Handler(),
+		ReadHeaderTimeout: srv.cfg.HandshakeTimeout,
+		ErrorLog:          slog.NewLogLogger(srv.logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() { failed <- server.Serve(corkListener{l}) })
+	wg.Go(func() { srv.keep(srv.ctx) })
+	if ready != nil {
+		ready()
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	srv.drain(server)
+	srv.hub.release(own)
+	srv.stop()
+	wg.Wait()
+	return err
+}
+
+// Stop makes a Serve that drains, now or later, cut what is left at once. It does not begin a drain.
+func (srv *Server) Stop() { srv.stopOnce() }
+
+// Handler returns the HTTP handler that upgrades to WebSocket on /arcp and /. Serve uses it; a program with an HTTP
+// server of its own can, too, but then frames are not gathered into one write.
+func (srv *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/arcp", srv.upgrade)
+	mux.HandleFunc("/{$}", srv.upgrade)
+	return mux
+}
+
+func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+	if !websocket.IsWebSocketUpgrade(r) {
+		http.Error(w, "this is an ARCP edge: connect with WebSocket", http.StatusUpgradeRequired)
+		return
+	}
+	if !srv.enter() {
+		http.Error(w, "the edge is going away", http.StatusServiceUnavailable)
+		return
+	}
+	defer srv.handlers.Done()
+	ws, err := srv.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	c := newConn(srv, ws, srv.logger.With("peer", r.RemoteAddr))
+	if !srv.add(c) {
+		c.close(closeGoingAway, "the edge is going away")
+	}
+	c.serve()
+	srv.remove(c)
+}
+
+// enter counts a connection in, unless the server is draining.
+func (srv *Server) enter() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.draining {
+		return false
+	}
+	srv.handlers.Add(1)
+	return true
+}
+
+func (srv *Server) add(c *conn) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.conns[c] = struct{}{}
+	return !srv.draining
+}
+
+func (srv *Server) remove(c *conn) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.conns, c)
+}
+
+func (srv *Server) remember(s *session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.held[s] = struct{}{}
+}
+
+func (srv *Server) forget(s *session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.held, s)
+}
+
+// drain ends every connection in order, within the drain timeout.
+func (srv *Server) drain(server *http.Server) {
+	srv.mu.Lock()
+	srv.draining = true
+	conns := make([]*conn, 0, len(srv.conns))
+	for c := range srv.conns {
+		conns = append(conns, c)
+	}
+	srv.mu.Unlock()
+	srv.logger.Info("draining", "connections", len(conns), "timeout", srv.cfg.DrainTimeout)
+
+	ctx, cancel := context.WithTimeout(srv.stopNow, srv.cfg.DrainTimeout)
+	defer cancel()
+	_ = server.Shutdown(ctx) // stops accepting; connections that were upgraded are ours
+	for _, c := range conns {
+		c.close(closeGoingAway, "the edge is going away, resume elsewhere")
+	}
+	cut := context.AfterFunc(ctx, func() {
+		srv.logger.Warn("cutting the connections that are left")
+		for _, c := range conns {
+			_ = c.ws.Close()
+		}
+	})
+	srv.handlers.Wait()
+	cut()
+	_ = server.Close()
+}
+
+// stop ends everything that the server still runs, and waits for it.
+func (srv *Server) stop() {
+	srv.cancel()
+	srv.stopOnce()
+	srv.hub.wait()
+}
+
+// checkOrigin lets a browser in from the edge's own host and from the origins that the configuration allows; other
+// programs send no Origin.
+func (srv *Server) checkOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(srv.cfg.AllowOrigins, "*") || slices.Contains(srv.cfg.AllowOrigins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
+
+// keepInterval is how often the keeper looks at what the server holds.
+const keepInterval = time.Second

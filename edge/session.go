@@ -1,0 +1,202 @@
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// maxInFlight bounds the records of one session that are on their way to the log. Past it the session's reader
+// waits, and so does the client.
+const maxInFlight = 256
+
+// delivery says where a session reads from.
+type delivery uint8
+
+const (
+	// behind: the log is read from the view's own position, and what the feed offers is let go.
+	behind delivery = iota
+	// live: what the feed offers is rendered at once.
+	live
+	// ended: the session has left this connection.
+	ended
+)
+
+// session is an open session on a connection of this edge: a view of the log, and the way into it. Messages from
+// the client come on the connection's reader; records come from the feed's reader or, while behind, from catchUp.
+type session struct {
+	srv       *Server
+	conn      *conn
+	id        envelope.SessionID
+	principal string
+	epoch     uint64
+	subject   subjects.Subject // event lane, no job
+	feed      *feed
+	store     *sessionStore
+	logger    *slog.Logger
+
+	inFlight  chan struct{}
+	confirmed atomic.Bool   // the client has shown that it holds the current resume token
+	roomed    chan struct{} // a token when the socket has taken what waited for it
+
+	mu      sync.Mutex
+	view    *view.View
+	history view.History
+	state   delivery
+	offered uint64 // the last record that the feed offered and that was let go
+	barrier uint64 // catching up is not done before this position
+	skip    uint64 // the client has seen the envelopes up to this event_seq
+	sent    uint64 // the last event_seq that was queued for the socket
+	closing bool   // end the session when no job of it is open
+	// lastWord is what a closing session says in the end, nil for nothing.
+	lastWord *envelope.SessionEvicted
+
+	goal        uint64        // goalReached is closed when the view is at this position
+	goalReached chan struct{} // nil: nobody waits
+}
+
+// newSession makes a session that is behind and not attached yet.
+func newSession(c *conn, f *feed, store *sessionStore, v *view.View, seen uint64) *session {
+	rec := store.snapshot()
+	return &session{
+		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch,
+		subject: rec.subject(), feed: f, store: store,
+		logger:   c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
+		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
+		view: v, skip: seen, sent: seen,
+	}
+}
+
+// offer takes a record from the feed's reader.
+func (s *session) offer(rec *record.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.state {
+	case live:
+		if full := s.fold(rec); full && s.state == live {
+			s.fallBehind()
+		}
+	case behind:
+		s.offered = rec.Seq
+	case ended:
+	}
+}
+
+// fold renders one record to the socket and reports whether the socket has enough for now. It needs the lock.
+func (s *session) fold(rec *record.Record) (full bool) {
+	if held, ok := parseHeld(rec); ok && held.Epoch > s.epoch {
+		s.evict(envelope.CodeAborted, "the session was resumed elsewhere")
+		return true
+	}
+	s.view.Apply(rec, func(f view.Frame) {
+		if f.Seq <= s.skip && f.Seq != 0 {
+			return
+		}
+		s.sent = max(s.sent, f.Seq)
+		if s.conn.out.pushEvent(envelope.AppendSeq(nil, f.Line, f.Seq)) {
+			full = true
+		}
+	})
+	s.history.Note(s.view)
+	s.noteGoal()
+	s.finishClose()
+	return full
+}
+
+// evict ends the session on this connection because another one has it. It needs the lock.
+func (s *session) evict(code envelope.Code, reason string) {
+	if s.state == ended {
+		return
+	}
+	s.state = ended
+	s.logger.Info("session left this edge", "reason", reason)
+	if s.conn.session.Load() == s {
+		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: s.srv.cfg.Codes.Code(code), Reason: reason}))
+		s.conn.close(closeEvicted, "session evicted")
+	}
+}
+
+// leave takes the session off this connection for the given reason. The session itself goes on: its jobs run, its
+// events gather in the log, and it can be resumed on any edge.
+func (s *session) leave(reason error) {
+	s.mu.Lock()
+	was := s.state
+	s.state = ended
+	done := s.closing && s.view.OpenJobCount() == 0
+	seq, open := s.view.Seq(), s.view.OpenJobCount()
+	s.mu.Unlock()
+
+	s.feed.detach(s)
+	s.srv.hub.release(s.feed)
+	s.srv.forget(s)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.conn.ctx), storeTimeout)
+	defer cancel()
+	var err error
+	switch {
+	case done:
+		err = s.store.remove(ctx)
+	case was != ended:
+		err = s.store.save(ctx, nil)
+	}
+	if err != nil {
+		s.logger.Warn("session record not written on leaving", "error", err)
+	}
+	s.logger.Info("session detached", "reason", reason, "event_seq", seq, "open_jobs", open, "closed", done)
+}
+
+// acknowledge notes what the client has processed (open dialect FC-4); a number beyond what was sent counts as what
+// was sent.
+func (s *session) acknowledge(seq uint64) {
+	s.mu.Lock()
+	seq = min(seq, s.sent)
+	checkpoint, ok := s.history.Acknowledged(seq)
+	s.mu.Unlock()
+	if ok {
+		s.store.note(checkpoint)
+	}
+}
+
+// confirm is called for every message of the client: the first one shows that it holds the current resume token,
+// and the token before that is dead from now on.
+func (s *session) confirm() {
+	if s.confirmed.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
+	defer cancel()
+	err := s.store.save(ctx, func(r *sessionRecord) { r.Previous = "" })
+	switch {
+	case err == nil:
+		s.confirmed.Store(true)
+	case envelope.CodeOf(err) == envelope.CodeAborted:
+		s.lost()
+	default:
+		s.logger.Warn("previous resume token not revoked yet", "error", err)
+	}
+}
+
+// lost ends the session here because its record says that another edge has it.
+func (s *session) lost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evict(envelope.CodeAborted, "the session was resumed elsewhere")
+}
+
+// openJobs returns the session's open jobs.
+func (s *session) openJobs() []envelope.JobID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view.OpenJobs()
+}
+
+func (s *session) openJobCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view.OpenJobCount()
+}

@@ -1,0 +1,72 @@
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// sessionRecord is what the Sessions bucket holds of a session: all that an edge needs to go on with it. It is
+// written by compare-and-set, so of two edges that want a session one gets it.
+type sessionRecord struct {
+	Session      envelope.SessionID    `json:"session"`
+	Principal    string                `json:"principal"`
+	Dialect      string                `json:"dialect"`
+	Shard        int                   `json:"shard"`
+	Feed         string                `json:"feed"`
+	Capabilities envelope.Capabilities `json:"capabilities"`
+	LeaseExpires time.Time             `json:"lease_expires_at"`
+	CreatedAt    time.Time             `json:"created_at"`
+	// Holder and Epoch say which edge has the session, and how often it changed hands.
+	Holder string `json:"holder"`
+	Epoch  uint64 `json:"epoch"`
+	// Token is the hash of the resume token. Previous is the hash of the one before, good until the client has shown
+	// that it holds its successor: a cut inside the reply must not lock it out.
+	Token    string `json:"token"`
+	Previous string `json:"previous,omitempty"`
+	// Start is the log position that all of the session's records stand after.
+	Start uint64 `json:"start"`
+	// Checkpoint is a view of which the client has seen everything.
+	Checkpoint view.Checkpoint `json:"checkpoint"`
+}
+
+// dialectOpen names the wire form whose handshake starts with session.open.
+const dialectOpen = "open"
+
+func (r *sessionRecord) key() string { return subjects.Key(string(r.Session)) }
+
+func (r *sessionRecord) encode() ([]byte, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("session record: %w", err)
+	}
+	return data, nil
+}
+
+func decodeSessionRecord(data []byte) (*sessionRecord, error) {
+	r := new(sessionRecord)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("session record: %w", err)
+	}
+	return r, nil
+}
+
+// subject is where the edge writes what it says to the session.
+func (r *sessionRecord) subject() subjects.Subject {
+	return subjects.Subject{
+		Shard: r.Shard, Lane: subjects.Event, Feed: r.Feed,
+		Principal: r.Principal, Session: string(r.Session),
+	}
+}
+
+// startingView is the newest view that a client which has seen the envelopes up to seq can go on from.
+func (r *sessionRecord) startingView(seq uint64) *view.View {
+	if r.Checkpoint.Pos > r.Start && r.Checkpoint.Seq <= seq {
+		return view.Restore(r.Checkpoint)
+	}
+	return view.New(r.Start)
+}
