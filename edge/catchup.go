@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 )
@@ -44,7 +45,7 @@ func (s *session) catchUp() {
 	wait.MaxInterval = 2 * time.Second
 	for s.waitRoom() {
 		s.mu.Lock()
-		from, until := s.view.Pos()+1, max(s.offered, s.barrier)
+		place, from, until := s.gap()
 		if s.state == behind && from > until {
 			s.state = live
 		}
@@ -53,7 +54,7 @@ func (s *session) catchUp() {
 		if over {
 			return
 		}
-		switch err := s.readBack(from, until); {
+		switch err := s.readBack(place, from, until); {
 		case err == nil:
 			wait.Reset()
 		case errors.Is(err, errAgedOut):
@@ -73,8 +74,31 @@ func (s *session) catchUp() {
 	}
 }
 
-// readBack folds records from one position to another, or until the socket has enough.
-func (s *session) readBack(from, until uint64) error {
+// hop is a place that the session has left, and the position of the mark that says so.
+type hop struct {
+	place view.Place
+	left  uint64
+}
+
+// gap returns what lies between the view and the feed: at the view's place, up to the mark that leaves it, or, at the
+// feed's place, up to what the feed will not offer. It needs the lock.
+func (s *session) gap() (place view.Place, from, until uint64) {
+	place, from = s.view.Place(), s.view.Pos()+1
+	if place == s.feed.key {
+		if until = max(s.offered, s.barrier); from <= until {
+			return place, from, until
+		}
+	}
+	for _, h := range s.hops {
+		if h.place == place && h.left >= from {
+			return place, from, h.left
+		}
+	}
+	return place, from, max(s.offered, s.barrier)
+}
+
+// readBack folds records at a place from one position to another, or until the socket has enough.
+func (s *session) readBack(place view.Place, from, until uint64) error {
 	ctx := s.conn.ctx
 	select {
 	case s.srv.catchUps <- struct{}{}:
@@ -82,17 +106,17 @@ func (s *session) readBack(from, until uint64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	first, _, err := s.srv.log.Bounds(ctx, s.subject.Shard)
+	first, _, err := s.srv.log.Bounds(ctx, place.Shard)
 	if err != nil {
 		return err
 	}
 	if first > from {
 		return errAgedOut
 	}
-	return s.srv.log.ReadSession(ctx, s.subject, from, until, func(rec *record.Record) bool {
+	return s.srv.log.ReadSession(ctx, s.store.at(place), from, until, func(rec *record.Record) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.state == behind && !s.fold(rec)
+		return s.state == behind && !s.fold(rec) && s.view.Place() == place
 	})
 }
 

@@ -42,6 +42,9 @@ type Config struct {
 	IdlePing time.Duration
 	// DrainTimeout bounds an orderly stop. Default 30 s.
 	DrainTimeout time.Duration
+	// MoveAfter is how long a session that was resumed here stays in the feed of the edge that had it before; then,
+	// once no job of it is open, it moves to this edge's own. It must be longer than a publish may take. Default 15 s.
+	MoveAfter time.Duration
 	// SubmitPatience is how long another edge may take from remembering an idempotency key to storing the job that it
 	// stands for; after it a retry of the key stores the job itself. It must be longer than a publish may take.
 	// Default 6 s.
@@ -93,6 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"WriteTimeout", &c.WriteTimeout, 30 * time.Second},
 		{"IdlePing", &c.IdlePing, 30 * time.Second},
 		{"DrainTimeout", &c.DrainTimeout, 30 * time.Second},
+		{"MoveAfter", &c.MoveAfter, 15 * time.Second},
 		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},
 	} {
 		switch {

@@ -11,14 +11,9 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/record"
 )
-
-// feedKey names a feed: the slice of a shard that one edge writes its new sessions to.
-type feedKey struct {
-	shard int
-	name  string
-}
 
 // hub holds the feeds that this edge reads: its own for as long as it runs, and a foreign one for as long as it
 // holds a session of it. It is safe for concurrent use.
@@ -29,12 +24,13 @@ type hub struct {
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex
-	feeds map[feedKey]*feed
+	feeds map[view.Place]*feed
 }
 
-// feed is one reader of the log and the sessions that it serves.
+// feed is one reader of the log and the sessions that it serves. A feed is the slice of a shard that one edge writes
+// its new sessions to.
 type feed struct {
-	key    feedKey
+	key    view.Place
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when the reader has begun
 	pos    atomic.Uint64 // everything of the feed at or before it has been offered
@@ -46,11 +42,11 @@ type feed struct {
 }
 
 func newHub(ctx context.Context, log Log, logger *slog.Logger) *hub {
-	return &hub{log: log, logger: logger, ctx: ctx, feeds: make(map[feedKey]*feed)}
+	return &hub{log: log, logger: logger, ctx: ctx, feeds: make(map[view.Place]*feed)}
 }
 
 // use returns the feed, reading. Each successful use needs a release.
-func (h *hub) use(ctx context.Context, key feedKey) (*feed, error) {
+func (h *hub) use(ctx context.Context, key view.Place) (*feed, error) {
 	h.mu.Lock()
 	f := h.feeds[key]
 	if f == nil {
@@ -67,10 +63,10 @@ func (h *hub) use(ctx context.Context, key feedKey) (*feed, error) {
 		return f, nil
 	case <-ctx.Done():
 		h.release(f)
-		return nil, fmt.Errorf("feed %s of shard %d is not read yet: %w", key.name, key.shard, context.Cause(ctx))
+		return nil, fmt.Errorf("feed %s of shard %d is not read yet: %w", key.Feed, key.Shard, context.Cause(ctx))
 	case <-h.ctx.Done():
 		h.release(f)
-		return nil, fmt.Errorf("feed %s of shard %d: %w", key.name, key.shard, context.Cause(h.ctx))
+		return nil, fmt.Errorf("feed %s of shard %d: %w", key.Feed, key.Shard, context.Cause(h.ctx))
 	}
 }
 
@@ -104,14 +100,14 @@ func (h *hub) read(ctx context.Context, f *feed) {
 		if isClosed(f.ready) {
 			from = f.pos.Load() + 1
 		}
-		err := h.log.Follow(ctx, f.key.shard, f.key.name, from, begun, func(rec *record.Record) {
+		err := h.log.Follow(ctx, f.key.Shard, f.key.Feed, from, begun, func(rec *record.Record) {
 			wait.Reset()
 			f.offer(rec)
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		h.logger.Warn("feed reader failed, trying again", "feed", f.key.name, "shard", f.key.shard, "error", err)
+		h.logger.Warn("feed reader failed, trying again", "feed", f.key.Feed, "shard", f.key.Shard, "error", err)
 		select {
 		case <-time.After(wait.NextBackOff()):
 		case <-ctx.Done():

@@ -57,28 +57,10 @@ func (s *session) settle() {
 	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
 	defer cancel()
 	pos, err := mark(ctx, s.srv.log, s.subject, typeSync, held{Edge: s.srv.cfg.Name})
+	if err == nil {
+		err = s.awaitMark(ctx, pos)
+	}
 	if err != nil {
 		s.logger.Warn("the session's last invocations may not be known", "error", err)
-		return
-	}
-	reached := make(chan struct{})
-	s.mu.Lock()
-	if s.view.Pos() >= pos {
-		close(reached)
-	} else {
-		s.goal, s.goalReached = pos, reached
-	}
-	s.mu.Unlock()
-	select {
-	case <-reached:
-	case <-ctx.Done():
-	}
-}
-
-// noteGoal tells settle that the view has come far enough. It needs the lock.
-func (s *session) noteGoal() {
-	if s.goalReached != nil && s.view.Pos() >= s.goal {
-		close(s.goalReached)
-		s.goalReached = nil
 	}
 }

@@ -97,7 +97,7 @@ func (c *conn) handleAuthenticate(msg *envelope.Envelope) {
 func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.Identity) {
 	h := c.handshake
 	srv := c.srv
-	f, err := srv.hub.use(ctx, feedKey{srv.cfg.Shard, srv.cfg.Name})
+	f, err := srv.hub.use(ctx, srv.home())
 	if err != nil {
 		c.unavailable(msg, err)
 		return
@@ -108,19 +108,19 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 		lease = identity.ExpiresAt
 	}
 	token := newResumeToken(h.session)
-	start := f.pos.Load()
+	start := view.New(srv.home(), f.pos.Load())
 	store, err := createSession(ctx, srv.sessions, sessionRecord{
 		Session: h.session, Principal: identity.Principal, Dialect: dialectOpen,
-		Shard: srv.cfg.Shard, Feed: srv.cfg.Name, Capabilities: h.capabilities,
+		Place: srv.home(), Capabilities: h.capabilities,
 		LeaseExpires: lease, CreatedAt: now, Holder: srv.cfg.Name, Epoch: 1,
-		Token: hashToken(token), Start: start,
+		Token: hashToken(token), Start: start.Checkpoint(),
 	})
 	if err != nil {
 		srv.hub.release(f)
 		c.unavailable(msg, err)
 		return
 	}
-	s := newSession(c, f, store, view.New(start), 0)
+	s := newSession(c, f, store, start, 0)
 	s.confirmed.Store(true) // there is no previous token
 	s.begin(0)
 	f.attach(s)

@@ -25,8 +25,8 @@ type held struct {
 }
 
 // mark stores a mark in a session's log and returns its position.
-func mark(ctx context.Context, log Log, subject subjects.Subject, typ envelope.Type, h held) (uint64, error) {
-	e, err := envelope.New(typ, h)
+func mark(ctx context.Context, log Log, subject subjects.Subject, typ envelope.Type, payload any) (uint64, error) {
+	e, err := envelope.New(typ, payload)
 	if err != nil {
 		return 0, err
 	}
@@ -35,8 +35,30 @@ func mark(ctx context.Context, log Log, subject subjects.Subject, typ envelope.T
 	if err != nil {
 		return 0, err
 	}
-	rec.Sender = h.Edge
 	return log.PublishWait(ctx, rec)
+}
+
+// awaitMark waits until the view has folded the mark at a position of the place that the session is in now.
+func (s *session) awaitMark(ctx context.Context, pos uint64) error {
+	reached := make(chan struct{})
+	s.mu.Lock()
+	s.goal, s.goalPlace, s.goalReached = pos, s.feed.key, reached
+	s.noteGoal()
+	s.mu.Unlock()
+	select {
+	case <-reached:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// noteGoal tells awaitMark that the view has come far enough: there, or to another place. It needs the lock.
+func (s *session) noteGoal() {
+	if s.goalReached != nil && (s.view.Pos() >= s.goal || s.view.Place() != s.goalPlace) {
+		close(s.goalReached)
+		s.goalReached = nil
+	}
 }
 
 // parseHeld returns what a record says about who holds the session, if that is what it is about.

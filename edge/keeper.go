@@ -41,6 +41,7 @@ func (srv *Server) keep(ctx context.Context) {
 				if s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) {
 					s.saveRecord(ctx)
 				}
+				s.moveHome(ctx, now)
 			}
 		}
 	}

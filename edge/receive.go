@@ -12,6 +12,10 @@ const maxStrikes = 16
 // receive handles one text frame: decode, dedup, gate, dispatch.
 func (c *conn) receive(data []byte) {
 	s := c.session.Load()
+	if s != nil {
+		s.route.RLock()
+		defer s.route.RUnlock()
+	}
 	msg, err := envelope.Decode(data, c.srv.limits)
 	if err != nil {
 		c.receiveBad(s, err)

@@ -81,7 +81,14 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, last uint64) (_ *session, _ *envelope.SessionResumed, err error) {
 	srv := c.srv
 	rec := store.snapshot()
-	f, err := srv.hub.use(ctx, feedKey{rec.Shard, rec.Feed})
+	story, err := c.readStory(ctx, &rec, last)
+	if err != nil {
+		return nil, nil, err
+	}
+	if last > story.highest { // open dialect RE-4; the token stays good
+		return nil, nil, errNotResumable
+	}
+	f, err := srv.hub.use(ctx, story.place)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,25 +97,20 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 			srv.hub.release(f)
 		}
 	}()
-	from, highest, err := c.replayFrom(ctx, &rec, last)
-	if err != nil {
-		return nil, nil, err
-	}
-	if last > highest { // open dialect RE-4; the token stays good
-		return nil, nil, errNotResumable
-	}
 	successor := newResumeToken(rec.Session)
 	err = store.take(ctx, func(r *sessionRecord) {
+		r.Place = story.place
 		r.Holder, r.Epoch = srv.cfg.Name, r.Epoch+1
 		r.Token, r.Previous = hashToken(successor), hashToken(token)
-		if from.Pos > r.Checkpoint.Pos && from.Pos > r.Start {
-			r.Checkpoint = from
+		if story.from.Seq > r.Checkpoint.Seq {
+			r.Checkpoint = story.from
 		}
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newSession(c, f, store, view.Restore(from), last)
+	s := newSession(c, f, store, view.Restore(story.from), last)
+	s.hops = story.hops
 	f.attach(s)
 	s.barrier, err = mark(ctx, srv.log, s.subject, typeHeld, held{Edge: srv.cfg.Name, Epoch: s.epoch})
 	if err != nil {
@@ -116,34 +118,56 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 		return nil, nil, fmt.Errorf("session %s: its log cannot be written: %w", rec.Session, err)
 	}
 	return s, &envelope.SessionResumed{
-		SessionID: rec.Session, ResumeToken: successor, ReplayedFrom: last, Replayed: highest > last,
+		SessionID: rec.Session, ResumeToken: successor, ReplayedFrom: last, Replayed: story.highest > last,
 	}, nil
 }
 
-// replayFrom folds all that the log holds of a session and returns a state at or before the envelope numbered last,
-// to begin the replay from, and the highest number given out. It fails if something after last is gone.
-func (c *conn) replayFrom(ctx context.Context, rec *sessionRecord, last uint64) (from view.Checkpoint, highest uint64, err error) {
+// story is what reading a session's part of the log tells.
+type story struct {
+	from    view.Checkpoint // a state at or before the envelope asked for, to begin the replay from
+	highest uint64          // the highest event_seq given out
+	place   view.Place      // where the session's records stand now
+	hops    []hop           // how it got there, since from
+}
+
+// replayStep is what a replay may render for nothing: the distance between two states that readStory keeps.
+const replayStep = 64
+
+// readStory folds all that the log holds of a session. It fails if something after the envelope numbered last is gone.
+func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (*story, error) {
 	log := c.srv.log
 	v := rec.startingView(last)
-	first, _, err := log.Bounds(ctx, rec.Shard)
-	if err != nil {
-		return from, 0, err
-	}
-	if first > v.Pos()+1 {
-		return from, 0, errNotResumable
-	}
-	barrier, err := mark(ctx, log, rec.subject(), typeSync, held{Edge: c.srv.cfg.Name})
-	if err != nil {
-		return from, 0, err
-	}
-	const step = 64 // between two states kept: what a replay may render for nothing
-	from = v.Checkpoint()
-	err = log.ReadSession(ctx, rec.subject(), v.Pos()+1, barrier, func(r *record.Record) bool {
-		v.Apply(r, func(view.Frame) {})
-		if v.Seq() <= last && v.Seq() >= from.Seq+step {
-			from = v.Checkpoint()
+	told := &story{from: v.Checkpoint()}
+	for {
+		place := v.Place()
+		first, _, err := log.Bounds(ctx, place.Shard)
+		if err != nil {
+			return nil, err
 		}
-		return true
-	})
-	return from, v.Seq(), err
+		if first > v.Pos()+1 {
+			return nil, errNotResumable
+		}
+		subject := rec.subjectAt(place)
+		barrier, err := mark(ctx, log, subject, typeSync, held{Edge: c.srv.cfg.Name})
+		if err != nil {
+			return nil, err
+		}
+		var left uint64
+		err = log.ReadSession(ctx, subject, v.Pos()+1, barrier, func(r *record.Record) bool {
+			v.Apply(r, func(view.Frame) {})
+			if v.Seq() <= last && v.Seq() >= told.from.Seq+replayStep {
+				told.from = v.Checkpoint()
+			}
+			left = r.Seq
+			return v.Place() == place
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case v.Place() == place:
+			told.highest, told.place = v.Seq(), place
+			return told, nil
+		}
+		told.hops = append(told.hops, hop{place: place, left: left})
+	}
 }

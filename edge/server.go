@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -86,7 +87,7 @@ func New(p Params) (*Server, error) {
 // is going away (close code 1001), writes their checkpoints, and returns. ready is called once the edge can take
 // sessions. Serve can be called once.
 func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) error {
-	own, err := srv.hub.use(ctx, feedKey{srv.cfg.Shard, srv.cfg.Name})
+	own, err := srv.hub.use(ctx, srv.home())
 	if err != nil {
 		_ = l.Close()
 		srv.stop()
@@ -115,6 +116,9 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	wg.Wait()
 	return err
 }
+
+// home is where the server's own sessions stand in the log.
+func (srv *Server) home() view.Place { return view.Place{Shard: srv.cfg.Shard, Feed: srv.cfg.Name} }
 
 // Stop makes a Serve that drains, now or later, cut what is left at once. It does not begin a drain.
 func (srv *Server) Stop() { srv.stopOnce() }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
@@ -36,8 +37,6 @@ type session struct {
 	id        envelope.SessionID
 	principal string
 	epoch     uint64
-	subject   subjects.Subject // event lane, no job
-	feed      *feed
 	store     *sessionStore
 	logger    *slog.Logger
 
@@ -45,7 +44,15 @@ type session struct {
 	confirmed atomic.Bool   // the client has shown that it holds the current resume token
 	roomed    chan struct{} // a token when the socket has taken what waited for it
 
+	// route is held for reading while a message of the client is handled, and for writing while the session moves to
+	// another feed: what is written goes to one place or the other.
+	route   sync.RWMutex
+	since   time.Time        // when this edge took the session
+	subject subjects.Subject // event lane, no job; guarded by route
+
 	mu      sync.Mutex
+	feed    *feed // that offers records; changed with route held, too
+	hops    []hop // how the places between the view and the feed follow each other
 	view    *view.View
 	history view.History
 	state   delivery
@@ -57,7 +64,8 @@ type session struct {
 	// lastWord is what a closing session says in the end, nil for nothing.
 	lastWord *envelope.SessionEvicted
 
-	goal        uint64        // goalReached is closed when the view is at this position
+	goal        uint64 // goalReached is closed when the view has come to this position
+	goalPlace   view.Place
 	goalReached chan struct{} // nil: nobody waits
 }
 
@@ -66,7 +74,7 @@ func newSession(c *conn, f *feed, store *sessionStore, v *view.View, seen uint64
 	rec := store.snapshot()
 	return &session{
 		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch,
-		subject: rec.subject(), feed: f, store: store,
+		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger:   c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen,
@@ -126,14 +134,14 @@ func (s *session) evict(code envelope.Code, reason string) {
 // events gather in the log, and it can be resumed on any edge.
 func (s *session) leave(reason error) {
 	s.mu.Lock()
-	was := s.state
+	was, f := s.state, s.feed
 	s.state = ended
 	done := s.closing && s.view.OpenJobCount() == 0
 	seq, open := s.view.Seq(), s.view.OpenJobCount()
 	s.mu.Unlock()
 
-	s.feed.detach(s)
-	s.srv.hub.release(s.feed)
+	f.detach(s)
+	s.srv.hub.release(f)
 	s.srv.forget(s)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.conn.ctx), storeTimeout)
 	defer cancel()

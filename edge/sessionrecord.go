@@ -13,11 +13,11 @@ import (
 // sessionRecord is what the Sessions bucket holds of a session: all that an edge needs to go on with it. It is
 // written by compare-and-set, so of two edges that want a session one gets it.
 type sessionRecord struct {
-	Session      envelope.SessionID    `json:"session"`
-	Principal    string                `json:"principal"`
-	Dialect      string                `json:"dialect"`
-	Shard        int                   `json:"shard"`
-	Feed         string                `json:"feed"`
+	Session   envelope.SessionID `json:"session"`
+	Principal string             `json:"principal"`
+	Dialect   string             `json:"dialect"`
+	// Place is where the session's records are written. It may be behind what the log says by one move.
+	Place        view.Place            `json:"place"`
 	Capabilities envelope.Capabilities `json:"capabilities"`
 	LeaseExpires time.Time             `json:"lease_expires_at"`
 	CreatedAt    time.Time             `json:"created_at"`
@@ -28,8 +28,8 @@ type sessionRecord struct {
 	// that it holds its successor: a cut inside the reply must not lock it out.
 	Token    string `json:"token"`
 	Previous string `json:"previous,omitempty"`
-	// Start is the log position that all of the session's records stand after.
-	Start uint64 `json:"start"`
+	// Start is the view of a client that has seen nothing: all of the session's records stand after it.
+	Start view.Checkpoint `json:"start"`
 	// Checkpoint is a view of which the client has seen everything.
 	Checkpoint view.Checkpoint `json:"checkpoint"`
 }
@@ -56,17 +56,19 @@ func decodeSessionRecord(data []byte) (*sessionRecord, error) {
 }
 
 // subject is where the edge writes what it says to the session.
-func (r *sessionRecord) subject() subjects.Subject {
+func (r *sessionRecord) subject() subjects.Subject { return r.subjectAt(r.Place) }
+
+func (r *sessionRecord) subjectAt(place view.Place) subjects.Subject {
 	return subjects.Subject{
-		Shard: r.Shard, Lane: subjects.Event, Feed: r.Feed,
+		Shard: place.Shard, Lane: subjects.Event, Feed: place.Feed,
 		Principal: r.Principal, Session: string(r.Session),
 	}
 }
 
 // startingView is the newest view that a client which has seen the envelopes up to seq can go on from.
 func (r *sessionRecord) startingView(seq uint64) *view.View {
-	if r.Checkpoint.Pos > r.Start && r.Checkpoint.Seq <= seq {
+	if r.Checkpoint.Seq > 0 && r.Checkpoint.Seq <= seq {
 		return view.Restore(r.Checkpoint)
 	}
-	return view.New(r.Start)
+	return view.Restore(r.Start)
 }

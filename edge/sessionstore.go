@@ -7,6 +7,7 @@ import (
 
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/subjects"
 )
 
 // storeTimeout bounds one operation on a bucket.
@@ -59,11 +60,18 @@ func (st *sessionStore) snapshot() sessionRecord {
 	return st.rec
 }
 
+// at returns the session's subject at a place.
+func (st *sessionStore) at(place view.Place) subjects.Subject {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.rec.subjectAt(place)
+}
+
 // note keeps a checkpoint for the next save.
 func (st *sessionStore) note(c view.Checkpoint) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if c.Pos > st.rec.Checkpoint.Pos {
+	if c.Seq > st.rec.Checkpoint.Seq {
 		st.noted = &c
 	}
 }

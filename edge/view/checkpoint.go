@@ -8,15 +8,16 @@ import "maps"
 type Checkpoint struct {
 	// Seq is the event_seq of the last counted envelope.
 	Seq uint64 `json:"seq"`
-	// Pos is the log position of the last record folded.
-	Pos uint64 `json:"pos"`
+	// Place and Pos are where the last record folded stands.
+	Place Place  `json:"place"`
+	Pos   uint64 `json:"pos"`
 	// Jobs are the open jobs and the attempt at each that is listened to.
 	Jobs map[string]Run `json:"jobs,omitempty"`
 }
 
 // Checkpoint returns the view's state; later changes to the view do not show in it.
 func (v *View) Checkpoint() Checkpoint {
-	return Checkpoint{Seq: v.seq, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
+	return Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
 }
 
 // Restore returns the view that c was taken of.
@@ -25,7 +26,7 @@ func Restore(c Checkpoint) *View {
 	if jobs == nil {
 		jobs = make(map[string]Run)
 	}
-	return &View{seq: c.Seq, pos: c.Pos, jobs: jobs}
+	return &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs}
 }
 
 const (

@@ -43,11 +43,11 @@ func drawLog(t *testing.T, r *rapid.T) []string {
 // a job ends at most once between two acceptances.
 func TestI2NumbersAreGapFreeAndI1OneTerminalEvent(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		v := view.New(0)
+		v := view.New(home, 0)
 		last := uint64(0)
 		open := map[envelope.JobID]bool{}
 		for _, line := range drawLog(t, r) {
-			rec := parse(t, line)
+			rec := parse(t, home.Feed, line)
 			job := envelope.JobID(rec.Subject.Job)
 			v.Apply(rec, func(f view.Frame) {
 				require.Equal(t, last+1, f.Seq)
@@ -78,12 +78,12 @@ func TestI3CheckpointAnywhere(t *testing.T) {
 			seq  uint64
 			line string
 		}
-		one, two := view.New(0), view.New(0)
+		one, two := view.New(home, 0), view.New(home, 0)
 		cut := rapid.IntRange(0, len(lines)).Draw(r, "cut")
 		overlap := rapid.IntRange(0, cut).Draw(r, "overlap")
 		var first, second []shown
 		for i, line := range lines {
-			rec := parse(t, line)
+			rec := parse(t, home.Feed, line)
 			rec.Body = []byte(line) // parse draws timestamps; the body only has to be the same for both
 			apply := func(v *view.View, into *[]shown) {
 				v.Apply(rec, func(f view.Frame) { *into = append(*into, shown{f.Seq, string(f.Type) + string(f.Line)}) })
@@ -99,7 +99,7 @@ func TestI3CheckpointAnywhere(t *testing.T) {
 		require.NoError(t, json.Unmarshal(data, &c))
 		two = view.Restore(c)
 		for _, line := range lines[cut-overlap:] {
-			rec := parse(t, line)
+			rec := parse(t, home.Feed, line)
 			rec.Body = []byte(line)
 			two.Apply(rec, func(f view.Frame) { second = append(second, shown{f.Seq, string(f.Type) + string(f.Line)}) })
 		}
@@ -112,13 +112,13 @@ func TestI3CheckpointAnywhere(t *testing.T) {
 // seen, and the memory for it is bounded.
 func TestHistoryNeverRunsAhead(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		v := view.New(0)
+		v := view.New(home, 0)
 		var h view.History
 		pos := uint64(0)
-		for range rapid.IntRange(1, 30).Draw(r, "rounds") {
-			for range rapid.IntRange(1, 400).Draw(r, "events") {
+		for range rapid.IntRange(1, 8).Draw(r, "rounds") {
+			for range rapid.IntRange(1, 200).Draw(r, "events") {
 				pos++
-				v.Apply(parse(t, fmt.Sprintf("%d event - nack", pos)), func(view.Frame) {})
+				v.Apply(parse(t, home.Feed, fmt.Sprintf("%d event - nack", pos)), func(view.Frame) {})
 				h.Note(v)
 			}
 			ack := uint64(rapid.IntRange(0, int(v.Seq())).Draw(r, "ack"))

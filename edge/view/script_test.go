@@ -19,28 +19,34 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// home is where the sessions of the tests begin.
+var home = view.Place{Feed: "edge-1"}
+
 // TestScripts runs testdata/*.txt. A script feeds records and shows what they render as:
 //
 //	new [pos=N]                 a fresh view
 //	record                      one record a line: POS invoke JOB
 //	                                               POS event JOB|- [attempt=N] [by=NAME] TYPE[,TYPE...]
 //	                                               POS input JOB
+//	                                               POS moved FEED START
+//	in FEED                     records from now on stand in this feed
 //	state                       event_seq, position and open jobs
 //	restart                     store the checkpoint as JSON and go on from it, as another edge would
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var v *view.View
+		feed := home.Feed
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "new":
 				var pos uint64
 				d.MaybeScanArgs(t, "pos", &pos)
-				v = view.New(pos)
+				v = view.New(home, pos)
 				return ""
 			case "record":
 				var out strings.Builder
 				for line := range strings.Lines(d.Input) {
-					v.Apply(parse(t, line), func(f view.Frame) {
+					v.Apply(parse(t, feed, line), func(f view.Frame) {
 						seq := "-"
 						if f.Seq > 0 {
 							seq = strconv.FormatUint(f.Seq, 10)
@@ -49,6 +55,9 @@ func TestScripts(t *testing.T) {
 					})
 				}
 				return out.String()
+			case "in":
+				feed = d.CmdArgs[0].Key
+				return ""
 			case "state":
 				return describe(t, v)
 			case "restart":
@@ -69,23 +78,23 @@ func describe(t *testing.T, v *view.View) string {
 	t.Helper()
 	jobs, err := json.Marshal(v.Checkpoint().Jobs) // sorted by name
 	require.NoError(t, err)
-	return fmt.Sprintf("seq=%d pos=%d open=%s\n", v.Seq(), v.Pos(), jobs)
+	return fmt.Sprintf("seq=%d feed=%s pos=%d open=%s\n", v.Seq(), v.Place().Feed, v.Pos(), jobs)
 }
 
 // parse reads a record of a script. Envelope ids are made from the position, so that the output shows which line
 // was rendered.
-func parse(t *testing.T, line string) *record.Record {
+func parse(t *testing.T, feed, line string) *record.Record {
 	t.Helper()
 	words := strings.Fields(line)
 	require.GreaterOrEqual(t, len(words), 3, line)
 	pos, err := strconv.ParseUint(words[0], 10, 64)
 	require.NoError(t, err)
-	sub := subjects.Subject{Feed: "edge-1", Principal: "alice", Session: "sess_1", Job: words[2]}
+	sub := subjects.Subject{Feed: feed, Principal: "alice", Session: "sess_1", Job: words[2]}
 	if sub.Job == "-" {
 		sub.Job = ""
 	}
 	var types []envelope.Type
-	attempt, by := 0, ""
+	attempt, by, payload := 0, "", `{}`
 	switch words[1] {
 	case "invoke":
 		sub.Lane, sub.Queue, sub.Tool = subjects.Invoke, "q", "echo@1"
@@ -108,6 +117,10 @@ func parse(t *testing.T, line string) *record.Record {
 				}
 			}
 		}
+	case "moved":
+		sub.Lane, sub.Job = subjects.Event, ""
+		types = []envelope.Type{view.TypeMoved}
+		payload = fmt.Sprintf(`{"to":{"shard":0,"feed":%q},"start":%s}`, words[2], words[3])
 	default:
 		t.Fatalf("unknown lane in %q", line)
 	}
@@ -115,7 +128,7 @@ func parse(t *testing.T, line string) *record.Record {
 	for i, typ := range types {
 		envelopes[i] = &envelope.Envelope{
 			ID: envelope.MessageID(fmt.Sprintf("msg_%d.%d", pos, i+1)), Timestamp: envelope.Now(),
-			Type: typ, Payload: json.RawMessage(`{}`),
+			Type: typ, Payload: json.RawMessage(payload),
 		}
 	}
 	rec, err := record.New(sub, envelopes...)

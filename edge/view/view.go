@@ -1,6 +1,8 @@
 package view
 
 import (
+	"encoding/json"
+
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -16,11 +18,29 @@ type Frame struct {
 	Line []byte
 }
 
+// TypeMoved is the type of the mark in a session's log which says that the session goes on elsewhere: in another feed,
+// maybe of another shard. Its payload is a Move. Whatever stands at the old place after it is not the session's.
+const TypeMoved envelope.Type = "_session.moved"
+
+// Place is where a session's records stand.
+type Place struct {
+	Shard int    `json:"shard"`
+	Feed  string `json:"feed"`
+}
+
+// Move is the payload of a TypeMoved mark.
+type Move struct {
+	To Place `json:"to"`
+	// Start is a position at the new place that all of the session's records there stand after.
+	Start uint64 `json:"start"`
+}
+
 // View is the state of the fold. It is not safe for concurrent use; the zero value is not usable, see New.
 type View struct {
-	seq  uint64
-	pos  uint64
-	jobs map[string]Run
+	seq   uint64
+	place Place
+	pos   uint64
+	jobs  map[string]Run
 }
 
 // Run is the attempt at an open job that is being listened to.
@@ -31,15 +51,18 @@ type Run struct {
 	Sender string `json:"sender,omitempty"`
 }
 
-// New returns the view of a session whose first record stands after log position pos.
-func New(pos uint64) *View {
-	return &View{pos: pos, jobs: make(map[string]Run)}
+// New returns the view of a session whose first record stands at a place after log position pos.
+func New(place Place, pos uint64) *View {
+	return &View{place: place, pos: pos, jobs: make(map[string]Run)}
 }
 
 // Seq is the event_seq of the last counted envelope, 0 before the first.
 func (v *View) Seq() uint64 { return v.seq }
 
-// Pos is the log position of the last record that was folded.
+// Place is where the next record is to be read.
+func (v *View) Place() Place { return v.place }
+
+// Pos is the position, at Place, of the last record that was folded.
 func (v *View) Pos() uint64 { return v.pos }
 
 // OpenJobs returns the ids of the jobs that were accepted and have not ended, in no order.
@@ -55,12 +78,16 @@ func (v *View) OpenJobs() []envelope.JobID {
 func (v *View) OpenJobCount() int { return len(v.jobs) }
 
 // Apply folds one record and passes each envelope that it renders to emit, in order. A record at or before Pos has
-// been folded already and is ignored, so overlapping reads of the log do no harm.
+// been folded already and is ignored, so overlapping reads of the log do no harm; so is one at another place.
 func (v *View) Apply(rec *record.Record, emit func(Frame)) {
-	if rec.Seq <= v.pos {
+	if rec.Seq <= v.pos || rec.Subject.Shard != v.place.Shard || rec.Subject.Feed != v.place.Feed {
 		return
 	}
 	v.pos = rec.Seq
+	if move, moved := parseMove(rec); moved {
+		v.place, v.pos = move.To, move.Start
+		return
+	}
 	switch rec.Subject.Lane {
 	case subjects.Invoke:
 		v.accept(rec, emit)
@@ -69,6 +96,20 @@ func (v *View) Apply(rec *record.Record, emit func(Frame)) {
 	case subjects.Input:
 		// What clients say to a job is for its worker.
 	}
+}
+
+// parseMove returns where the session goes on, if that is what a record says.
+func parseMove(rec *record.Record) (Move, bool) {
+	if len(rec.Types) != 1 || rec.Types[0] != TypeMoved {
+		return Move{}, false
+	}
+	var body struct {
+		Payload Move `json:"payload"`
+	}
+	if err := json.Unmarshal(rec.Body, &body); err != nil || body.Payload.To.Feed == "" {
+		return Move{}, false
+	}
+	return body.Payload, true
 }
 
 // accept opens a job and renders the acceptance, the first line of an invocation. The second line, the command, is
