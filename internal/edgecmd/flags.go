@@ -1,0 +1,172 @@
+package edgecmd
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/arcp-nats/arcp/auth"
+	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/jetstream"
+)
+
+// Flags are the flags of arcp-edge. Each can also be given as an environment variable, ARCP_ and the flag's name.
+type Flags struct {
+	Listen      string   `help:"Address to take WebSocket connections on, paths /arcp and /." default:"127.0.0.1:7777"`
+	Name        string   `help:"Name of this edge and of its feed in the log; no two edges may share it. Default: edge-1 with --dev, else made from the host's name and the port."`
+	NATS        []string `name:"nats" help:"NATS servers to use, separated by commas." placeholder:"URL" env:"ARCP_NATS"`
+	Dev         bool     `help:"Everything in one process: a NATS server with its data below --data, an edge, and the demo tools. Anonymous clients are let in."`
+	Data        string   `help:"Folder of the NATS server of --dev." default:"./arcp-data"`
+	NATSListen  string   `name:"nats-listen" help:"Address of the NATS server of --dev, for workers and edges that join." default:"127.0.0.1:4222"`
+	NoDemoTools bool     `help:"Leave the demo tools out of --dev."`
+
+	Token         []string `group:"Who may connect" help:"A bearer token and the principal that it stands for. Repeatable. Others on the machine can see command lines: prefer --token-file." placeholder:"TOKEN=PRINCIPAL" sep:"none"`
+	TokenFile     string   `group:"Who may connect" help:"File of bearer tokens: lines of 'token principal'."`
+	JWTSecretFile string   `name:"jwt-secret-file" group:"Who may connect" help:"File with the HS256 secret of signed_jwt tokens."`
+	JWTKeyFile    string   `name:"jwt-key-file" group:"Who may connect" help:"File with the public keys of signed_jwt tokens: PEM (RS256, ES256, EdDSA) or a JWKS."`
+	JWTAudience   string   `name:"jwt-audience" group:"Who may connect" help:"Audience that a signed_jwt token must name. Required with a secret or keys."`
+	JWTIssuer     string   `name:"jwt-issuer" group:"Who may connect" help:"Issuer that a signed_jwt token must name. Default: any."`
+	HMACKeyFile   string   `name:"hmac-key-file" group:"Who may connect" help:"File of keys for the challenge: lines of 'keyid secret principal'. A client opens with token hmac:KEYID."`
+	Anonymous     bool     `group:"Who may connect" help:"Let clients in without a token; each session is a principal of its own. On with --dev."`
+	Insecure      bool     `group:"Who may connect" help:"Allow anonymous clients on an address that is not loopback."`
+	AllowOrigin   []string `group:"Who may connect" help:"Origin that browsers may connect from, beside the edge's own host; * for all. Repeatable." placeholder:"ORIGIN"`
+
+	SessionLease     time.Duration `group:"Sessions" help:"Lifetime told in session.accepted; never longer than the token's." default:"1h"`
+	ResumeWindow     time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
+	IdlePing         time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
+	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session." default:"10s"`
+	WriteTimeout     time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
+	DrainTimeout     time.Duration `group:"Sessions" help:"Time for an orderly stop after SIGTERM; a second signal stops at once." default:"30s"`
+
+	MaxEnvelopeBytes  int `group:"Limits" help:"Largest envelope from a client." default:"1048576"`
+	MaxJobsPerSession int `group:"Limits" help:"Most open jobs of one session." default:"1000"`
+
+	IdempotencyTTL time.Duration `group:"Jobs" help:"How long an idempotency key is remembered." default:"24h"`
+	Codes          string        `group:"Jobs" help:"Error vocabulary sent to clients: 2.0 (what every client of 2.0.0 can read) or 1.1 (the later, finer one)." enum:"2.0,1.1" default:"2.0"`
+
+	Retention   time.Duration `group:"Log" help:"How long the log keeps what was said." default:"72h"`
+	LogMaxBytes int64         `group:"Log" help:"Size at which the log refuses more; 0 for what the disk allows." default:"0"`
+	Replicas    int           `group:"Log" help:"Copies of the log and the buckets in a NATS cluster." default:"1"`
+	Shards      int           `group:"Log" help:"Number of log streams." default:"1"`
+
+	LogFormat string `group:"This process" help:"text or json." enum:"text,json" default:"text"`
+	LogLevel  string `group:"This process" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+}
+
+// check refuses, in words, what cannot work, before anything is started.
+func (f *Flags) check() error {
+	switch {
+	case !f.Dev && len(f.NATS) == 0:
+		return errors.New("--nats is required (or --dev for a NATS server in this process)")
+	case f.Dev && len(f.NATS) > 0:
+		return errors.New("--dev brings its own NATS server: leave out --nats, or --dev")
+	case f.Shards < 1:
+		return fmt.Errorf("--shards %d: there must be at least 1", f.Shards)
+	case f.Replicas < 1 || f.Replicas > 5:
+		return fmt.Errorf("--replicas %d: NATS keeps 1 to 5 copies", f.Replicas)
+	case f.Dev && f.Replicas > 1:
+		return errors.New("--replicas: --dev has one NATS server")
+	case f.MaxEnvelopeBytes < 1024:
+		return fmt.Errorf("--max-envelope-bytes %d: must be at least 1024", f.MaxEnvelopeBytes)
+	case f.MaxJobsPerSession < 1:
+		return fmt.Errorf("--max-jobs-per-session %d: must be at least 1", f.MaxJobsPerSession)
+	case f.LogMaxBytes < 0:
+		return fmt.Errorf("--log-max-bytes %d: must not be negative", f.LogMaxBytes)
+	case strings.ContainsAny(f.Name, " \t\n"):
+		return fmt.Errorf("--name %q: must not contain spaces", f.Name)
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"--session-lease", f.SessionLease}, {"--resume-window", f.ResumeWindow}, {"--idle-ping", f.IdlePing},
+		{"--handshake-timeout", f.HandshakeTimeout}, {"--write-timeout", f.WriteTimeout},
+		{"--drain-timeout", f.DrainTimeout}, {"--idempotency-ttl", f.IdempotencyTTL}, {"--retention", f.Retention},
+	} {
+		if d.value <= 0 {
+			return fmt.Errorf("%s %s: must be above 0", d.flag, d.value)
+		}
+	}
+	return f.checkExposure()
+}
+
+// checkExposure refuses to open a runtime to a network without anybody having to say who he is.
+func (f *Flags) checkExposure() error {
+	host, _, err := net.SplitHostPort(f.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q: %w", f.Listen, err)
+	}
+	if !f.anonymous() || f.Insecure || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("--listen %s is not loopback, and anonymous clients would be let in: "+
+		"configure authentication, listen on 127.0.0.1, or force it with --insecure", f.Listen)
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func (f *Flags) anonymous() bool { return f.Dev || f.Anonymous }
+
+// auth loads the authenticators.
+func (f *Flags) auth() (*auth.Set, error) {
+	set, err := auth.Config{
+		Tokens: f.Token, TokenFile: f.TokenFile,
+		JWTSecretFile: f.JWTSecretFile, JWTKeyFile: f.JWTKeyFile, JWTAudience: f.JWTAudience, JWTIssuer: f.JWTIssuer,
+		HMACKeyFile: f.HMACKeyFile, Anonymous: f.anonymous(),
+	}.Load()
+	if err != nil {
+		return nil, err
+	}
+	if len(set.Schemes()) == 0 {
+		return nil, errors.New("nobody could connect: give --token-file, --jwt-key-file, --hmac-key-file or another way to authenticate, or --anonymous")
+	}
+	return set, nil
+}
+
+// topology is what the log and the buckets look like.
+func (f *Flags) topology() jetstream.Topology {
+	return jetstream.Topology{
+		Shards: f.Shards, Replicas: f.Replicas, Retention: f.Retention, MaxBytes: f.LogMaxBytes,
+		ResumeWindow: f.ResumeWindow, IdempotencyTTL: f.IdempotencyTTL,
+	}
+}
+
+// name returns the edge's name, given the address that it listens on.
+func (f *Flags) name(addr net.Addr) string {
+	switch {
+	case f.Name != "":
+		return f.Name
+	case f.Dev:
+		return "edge-1"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	_, port, _ := net.SplitHostPort(addr.String())
+	return "edge-" + host + "-" + port
+}
+
+// edge is the server's configuration.
+func (f *Flags) edge(name string) edge.Config {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(name))
+	return edge.Config{
+		Name: name, Shard: int(hash.Sum32() % uint32(f.Shards)),
+		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
+		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
+		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
+		MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
+	}
+}

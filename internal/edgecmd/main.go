@@ -1,0 +1,168 @@
+package edgecmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+
+	"github.com/arcp-nats/arcp/auth"
+	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/internal/cli"
+	"github.com/arcp-nats/arcp/internal/workercmd"
+	"github.com/arcp-nats/arcp/jetstream"
+	"github.com/arcp-nats/arcp/jetstream/embedded"
+	"github.com/arcp-nats/arcp/worker"
+	"github.com/arcp-nats/arcp/worker/demo"
+)
+
+const description = `An ARCP edge: it holds client connections and is otherwise a reader of the log.
+
+With --dev everything runs in this process, and workers can join:
+
+  arcp-edge --dev
+  arcp-worker --nats nats://127.0.0.1:4222 --demo-tools
+
+Otherwise it uses the NATS servers of --nats, as every edge and worker of the deployment does. When it can take
+sessions it prints one line: ready edge=URL ... name=NAME. SIGTERM drains: clients are told to resume elsewhere; a
+second signal stops at once. Every flag is also an environment variable, ARCP_ and its name: ARCP_JWT_AUDIENCE.`
+
+// Main runs arcp-edge with the given arguments (without the program's name) and returns its exit status: 0 after an
+// orderly stop, 1 after a failure, 2 for arguments that cannot work.
+func Main(args []string, stdout, stderr io.Writer) int {
+	var flags Flags
+	if exit, done := cli.Parse("arcp-edge", description, &flags, args, stdout, stderr); done {
+		return exit
+	}
+	set, err := configure(&flags)
+	if err != nil {
+		cli.Complain(stderr, "arcp-edge", err)
+		return cli.ExitUsage
+	}
+	logger, err := cli.Logger(stderr, flags.LogFormat, flags.LogLevel)
+	if err != nil {
+		cli.Complain(stderr, "arcp-edge", err)
+		return cli.ExitUsage
+	}
+	for _, warning := range set.Warnings() {
+		logger.Warn(warning)
+	}
+	drain, stop, release := cli.Signals(context.Background())
+	defer release()
+	if err := run(drain, stop, &flags, set, stdout, logger); err != nil {
+		logger.Error("arcp-edge failed", "error", err)
+		return cli.ExitFailed
+	}
+	return cli.ExitOK
+}
+
+func configure(flags *Flags) (*auth.Set, error) {
+	if err := flags.check(); err != nil {
+		return nil, err
+	}
+	return flags.auth()
+}
+
+// run puts the parts together and serves until drain ends, and at the latest until stop does.
+func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Writer, logger *slog.Logger) error {
+	listener, err := net.Listen("tcp", flags.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	name := flags.name(listener.Addr())
+	logger = logger.With("edge", name)
+
+	broker := jetstream.Config{URLs: flags.NATS, Name: name, Logger: logger}
+	natsURL := ""
+	if flags.Dev {
+		server, err := startNATS(flags, logger)
+		if err != nil {
+			return err
+		}
+		defer server.Shutdown()
+		broker.InProcess, natsURL = server.InProcess(), server.URL()
+	}
+	client, err := jetstream.Connect(drain, broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	drift, err := client.Ensure(drain, flags.topology())
+	if err != nil {
+		return err
+	}
+	for _, d := range drift {
+		logger.Warn("the log is not set up as asked", "drift", d)
+	}
+
+	// What runs beside the edge ends after it: its sessions may still be told how their jobs ended.
+	beside, cancel := context.WithCancel(stop)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	tools := newDirectory(client, logger)
+	wg.Go(func() { tools.watch(beside) })
+	if !tools.wait(drain, "") {
+		return nil
+	}
+	if flags.Dev && !flags.NoDemoTools {
+		if err := startDemoTools(beside, &wg, client, logger); err != nil {
+			return err
+		}
+		if !tools.wait(drain, "echo@1") {
+			return nil
+		}
+	}
+
+	cfg := flags.edge(name)
+	cfg.Auth, cfg.Logger = set, logger
+	server, err := edge.New(edge.Params{
+		Config: cfg, Log: client, Tools: tools.Table,
+		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
+	})
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(stop, server.Stop)()
+	return server.Serve(drain, listener, func() {
+		cli.Ready(stdout, "edge", "ws://"+listener.Addr().String()+"/arcp", "nats", natsURL, "name", name)
+		logger.Info("ready", "listen", listener.Addr().String())
+	})
+}
+
+// startNATS starts the server of --dev.
+func startNATS(flags *Flags, logger *slog.Logger) (*embedded.Server, error) {
+	host, port, err := net.SplitHostPort(flags.NATSListen)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-listen %q: %w", flags.NATSListen, err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-listen %q: port: %w", flags.NATSListen, err)
+	}
+	if number == 0 {
+		number = -1 // what NATS calls any free port
+	}
+	return embedded.Start(embedded.Options{Dir: flags.Data, Host: host, Port: number, Logger: logger})
+}
+
+// startDemoTools runs a worker with the demo tools in this process.
+func startDemoTools(ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, logger *slog.Logger) error {
+	w, err := worker.New(workercmd.NewBus(client), worker.Config{Name: "worker-dev", Logger: logger})
+	if err != nil {
+		return err
+	}
+	if err := demo.Register(w); err != nil {
+		return err
+	}
+	wg.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			logger.Error("demo tools stopped", "error", err)
+		}
+	})
+	return nil
+}
