@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arcp-nats/arcp/client"
+	"github.com/arcp-nats/arcp/internal/bench"
+	"github.com/arcp-nats/arcp/internal/children"
+	"github.com/arcp-nats/arcp/internal/cli"
+	"github.com/arcp-nats/arcp/internal/offered"
+)
+
+// dev starts a whole runtime in one process and returns its address. The demo tools are known when it returns.
+func dev(t *testing.T) (url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	require.NoError(t, os.WriteFile(tokens, []byte("tok-a alice\n"), 0o600))
+	edge, err := children.Start(ctx, children.Spec{Name: "edge", File: os.Args[0], Args: []string{
+		"__edge", "--dev", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
+		"--data", filepath.Join(dir, "data"), "--token-file", tokens,
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, edge.Stop(ctx))
+	})
+	url = edge.Ready("edge")
+	require.NoError(t, offered.Wait(ctx, client.Config{URLs: []string{url}, Token: "tok-a"}, "echo", time.Minute))
+	return url
+}
+
+// arcp runs the program in this process.
+func arcp(stdin string, args ...string) (exit int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	exit = run(args, streams{strings.NewReader(stdin), &out, &errs})
+	return exit, out.String(), errs.String()
+}
+
+func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
+
+func TestAgainstARuntime(t *testing.T) {
+	url := dev(t)
+	t.Setenv("ARCP_URL", "ws://127.0.0.1:1/arcp,"+url) // the first one is down
+
+	t.Run("events and result", func(t *testing.T) {
+		exit, out, errs := arcp("", "invoke", "count", `{"to":3,"every_ms":1}`)
+		require.Equal(t, cli.ExitOK, exit, errs)
+		said := lines(out)
+		require.Contains(t, said[0], "job.accepted  job_")
+		require.Contains(t, said[2], "job.progress  1/3 steps")
+		require.Equal(t, `{"counted":3}`, said[len(said)-1])
+	})
+	t.Run("arguments from standard input, a token, an idempotency key", func(t *testing.T) {
+		t.Setenv("ARCP_TOKEN", "tok-a")
+		exit, out, errs := arcp(" {\"a\" : [1]}\n", "invoke", "echo@1", "-", "--idempotency-key", "k")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.Equal(t, `{"a":[1]}`, lines(out)[len(lines(out))-1])
+	})
+	t.Run("a bad token", func(t *testing.T) {
+		exit, _, errs := arcp("", "--token", "tok-b", "invoke", "echo")
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, errs, "UNAUTHENTICATED")
+		require.NotContains(t, errs, "tok-b")
+	})
+	t.Run("failure", func(t *testing.T) {
+		exit, out, errs := arcp("", "invoke", "fail", `{"code":"ABORTED","message":"as told"}`)
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, out, "job.failed  ABORTED: as told")
+		require.Equal(t, "arcp: ABORTED: as told\n", errs)
+	})
+	t.Run("unknown tool", func(t *testing.T) {
+		exit, out, errs := arcp("", "invoke", "no-such-tool")
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, out, "job.accepted")
+		require.Contains(t, errs, "NOT_FOUND")
+	})
+	t.Run("json", func(t *testing.T) {
+		exit, out, errs := arcp("", "--json", "invoke", "echo", `"x"`)
+		require.Equal(t, cli.ExitOK, exit, errs)
+		var types []string
+		for _, line := range lines(out) {
+			var e struct{ Type string }
+			require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+			types = append(types, e.Type)
+		}
+		require.Equal(t, []string{"session.accepted", "job.accepted", "job.started", "job.completed"}, types)
+	})
+	t.Run("detach", func(t *testing.T) {
+		exit, out, errs := arcp("", "invoke", "sleep", `{"ms":10}`, "--detach")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.Regexp(t, `^job_[0-9A-Z]{26}\n$`, out)
+	})
+	t.Run("bench", func(t *testing.T) {
+		exit, out, errs := arcp("", "--json", "bench", "--jobs", "50", "--samples", "10", "--concurrency", "4,16", "--sessions", "2")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		var report bench.Report
+		require.NoError(t, json.Unmarshal([]byte(out), &report))
+		require.Len(t, report.Levels, 2)
+		require.Equal(t, 16, report.Levels[1].InFlight)
+		require.Positive(t, report.Levels[1].PerSecond)
+		require.Positive(t, report.Latency.Ratio)
+		require.LessOrEqual(t, report.Latency.Job.P50, report.Latency.Job.P99)
+
+		exit, out, errs = arcp("", "bench", "--jobs", "5", "--samples", "5", "--concurrency", "2")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.Regexp(t, `(?m)^ +2 +5 `, out)
+
+		exit, _, errs = arcp("", "bench", "--jobs", "5", "--samples", "5", "--tool", "fail")
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, errs, "bench: fail: ")
+	})
+}
+
+func TestBenchOfItsOwn(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	exit, out, errs := arcp("", "bench", "--dev", "--jobs", "20", "--samples", "5", "--concurrency", "4")
+	require.Equal(t, cli.ExitOK, exit, errs)
+	require.Contains(t, out, "jobs/s")
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}

@@ -1,0 +1,7 @@
+package children
+
+import "syscall"
+
+func groupLeader() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
