@@ -1,0 +1,287 @@
+package integration_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/internal/wstest"
+)
+
+// session opens a session of alice on a fresh stack that knows the demo tools.
+func session(t *testing.T) (*cluster, *testEdge, *wstest.Peer, wstest.Message) {
+	t.Helper()
+	c, e := newStack(t)
+	e.knows(t, "echo")
+	p := wstest.Dial(t, e.url)
+	return c, e, p, p.Open(aliceToken)
+}
+
+func TestHB1PingEchoesTheNonce(t *testing.T) {
+	_, _, p, _ := session(t)
+	id := p.Send("ping", map[string]any{"nonce": "n-17"})
+	m := p.Expect("pong")
+	require.Equal(t, "n-17", m.Payload()["nonce"])
+	require.Equal(t, id, m["correlation_id"])
+	require.NotContains(t, m, "event_seq")
+	p.Send("ping", map[string]any{})
+	require.NotContains(t, p.Expect("pong").Payload(), "nonce")
+}
+
+func TestHB2SessionPing(t *testing.T) {
+	_, _, p, _ := session(t)
+	id := p.Send("session.ping", map[string]any{"nonce": "n-18", "sent_at": "2026-01-01T00:00:00Z"})
+	m := p.Expect("session.pong")
+	require.Equal(t, "n-18", m.Payload()["ping_nonce"])
+	require.NotEmpty(t, m.Payload()["received_at"])
+	require.Equal(t, id, m["correlation_id"])
+	require.NotContains(t, m, "event_seq")
+}
+
+func TestHB3SilentPeersAreAsked(t *testing.T) {
+	c := newCluster(t)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.IdlePing = 100 * time.Millisecond })
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	m := p.Expect("session.ping")
+	require.NotEmpty(t, m.Payload()["nonce"])
+	p.Send("session.pong", map[string]any{"ping_nonce": m.Payload()["nonce"], "received_at": "2026-01-01T00:00:00Z"})
+	p.Expect("session.ping") // and pong and session.pong ask for no answer
+}
+
+func TestTR2RepeatedIDsAreDropped(t *testing.T) {
+	_, _, p, _ := session(t)
+	p.Send("ping", map[string]any{}, "id", "msg_once")
+	p.Expect("pong")
+	p.Send("ping", map[string]any{}, "id", "msg_once")
+	p.Invoke("echo", 1, "id", "msg_once")
+	p.Quiet()
+}
+
+func TestTR2TheMemoryIsOfTheConnection(t *testing.T) {
+	_, e, p, _ := session(t)
+	p.Send("ping", map[string]any{}, "id", "msg_once")
+	p.Expect("pong")
+	other := wstest.Dial(t, e.url)
+	other.Open(aliceToken)
+	other.Send("ping", map[string]any{}, "id", "msg_once")
+	other.Expect("pong")
+}
+
+func TestTR5RepliesCarryTheTrueSession(t *testing.T) {
+	_, _, p, accepted := session(t)
+	p.Send("ping", map[string]any{}, "session_id", "sess_of_somebody_else")
+	require.Equal(t, accepted["session_id"], p.Expect("pong")["session_id"])
+	p.Invoke("echo", 1, "session_id", "sess_of_somebody_else")
+	for _, m := range p.Until("job.completed") {
+		require.Equal(t, accepted["session_id"], m["session_id"])
+	}
+}
+
+func TestTR6WhatHasNoHandlerIsRefused(t *testing.T) {
+	_, _, p, _ := session(t)
+	for typ, payload := range map[string]map[string]any{
+		"permission.grant": {"permission": "p", "resource": "r", "operation": "o", "lease_seconds": 1},
+		"lease.refresh":    {"lease_id": "lease_1", "additional_seconds": 1},
+	} {
+		id := p.Send(typ, payload)
+		m := p.Expect("nack")
+		require.Equal(t, id, m["correlation_id"], typ)
+		require.Equal(t, "UNIMPLEMENTED", m.Payload()["code"], typ)
+	}
+	for _, typ := range []string{"nack", "ack"} { // no answer, or two peers could go on for ever
+		p.Send(typ, map[string]any{"code": "INTERNAL", "message": "m"})
+	}
+	p.Quiet()
+}
+
+func TestEX3UnknownTypes(t *testing.T) {
+	_, _, p, _ := session(t)
+	for typ, code := range map[string]string{
+		"no.such.type":        "INVALID_ARGUMENT", // neither core nor an extension: malformed (EX-2)
+		"arcpx.acme.thing.v1": "UNIMPLEMENTED",
+		"workflow.start":      "UNIMPLEMENTED",
+		"":                    "INVALID_ARGUMENT",
+	} {
+		id := p.Send(typ, map[string]any{})
+		m := p.Expect("nack")
+		require.Equal(t, id, m["correlation_id"], typ)
+		require.Equal(t, code, m.Payload()["code"], typ)
+	}
+	p.Send("x-experiment", map[string]any{})
+	p.Send("arcpx.acme.thing.v1", map[string]any{}, "extensions", map[string]any{"optional": true})
+	p.Quiet()
+}
+
+func TestEveryCountableAnswerIsNumbered(t *testing.T) {
+	_, _, p, _ := session(t)
+	for i := range 5 {
+		p.SendRaw("not json")
+		require.Equal(t, i+1, p.Expect("nack").Seq())
+	}
+}
+
+func TestFC1NumbersAreOfTheSessionAndSpanItsJobs(t *testing.T) {
+	_, _, p, _ := session(t)
+	want := 0
+	for range 3 {
+		p.Invoke("count", map[string]any{"to": 4})
+		for _, m := range p.Until("job.completed") {
+			want++
+			require.Equal(t, want, m.Seq())
+		}
+	}
+}
+
+func TestFC4AcksAreClampedAndUnanswered(t *testing.T) {
+	_, _, p, _ := session(t)
+	p.Invoke("echo", 1)
+	p.Until("job.completed")
+	p.Send("session.ack", map[string]any{"last_processed_seq": 2})
+	p.Send("session.ack", map[string]any{"last_processed_seq": 1})
+	p.Send("session.ack", map[string]any{"last_processed_seq": 1_000_000})
+	p.Quiet()
+}
+
+func TestFC5ControlAnswersPassWaitingEvents(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.MaxQueueBytes = 8 << 10 })
+	e.knows(t, "log")
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	const lines = 30_000
+	// Far more events than the queue and the socket's buffers hold, unread.
+	p.Invoke("log", map[string]any{"lines": lines})
+	p.Expect("job.accepted")
+	p.Expect("job.started")
+	p.Send("ping", map[string]any{"nonce": "through"})
+	before := 0
+	for {
+		m := p.Next()
+		if m.Type() == "pong" {
+			break
+		}
+		require.NotZero(t, m.Seq())
+		before++
+	}
+	require.Less(t, before, lines, "the pong did not wait for the job's output")
+	seq := before + 2
+	for {
+		m := p.Next()
+		if m.Type() == "session.ping" {
+			continue
+		}
+		seq++
+		require.Equal(t, seq, m.Seq())
+		if m.Type() == "job.completed" {
+			break
+		}
+	}
+	require.Equal(t, lines+3, seq)
+}
+
+func TestSC1CloseCancelsTheJobsAndDeliversTheirEnd(t *testing.T) {
+	_, e, p, accepted := session(t)
+	p.Invoke("sleep", map[string]any{"ms": 60_000})
+	p.Invoke("sleep", map[string]any{"ms": 60_000})
+	started := 0
+	for started < 2 {
+		if p.Next().Type() == "job.started" {
+			started++
+		}
+	}
+	p.Send("session.close", map[string]any{"reason": "enough"})
+	for range 2 {
+		require.Equal(t, "enough", p.Expect("job.cancelled").Payload()["reason"])
+	}
+	require.Equal(t, 1000, p.Closed())
+
+	other := wstest.Dial(t, e.url)
+	other.Send("session.resume", map[string]any{"resume_token": accepted.Payload()["resume_token"], "last_event_seq": 0})
+	require.Equal(t, "RESUME_WINDOW_EXPIRED", other.Expect("session.rejected").Payload()["code"])
+}
+
+// TestI6NoInputEndsASession sends garbage of every kind to one session while another works.
+func TestI6NoInputEndsASession(t *testing.T) {
+	_, e, p, _ := session(t)
+	other := wstest.Dial(t, e.url)
+	other.Open(bobToken)
+
+	bad := []string{
+		`not json`, `{`, `[]`, `null`, `""`, `1`, `{}`, `{"arcp":"1.1"}`, "\x00", `{"a":"\ud800"}`,
+		strings.Repeat("[", 100_000), `{"payload":` + strings.Repeat(`{"a":`, 70) + `1` + strings.Repeat(`}`, 70) + `}`,
+		`{"arcp":"1.1","arcp":"1.1","id":"msg_1","timestamp":"2026-01-01T00:00:00Z","type":"ping","payload":{}}`,
+	}
+	// Every member of a ping and of an invocation with every wrong kind of value.
+	members := map[string]string{
+		"arcp": `"1.1"`, "id": `"msg_x"`, "timestamp": `"2026-01-01T00:00:00Z"`, "type": `"tool.invoke"`,
+		"payload": `{"tool":"echo","arguments":1}`, "session_id": `"sess_1"`, "job_id": `"job_1"`, "stream_id": `"str_1"`,
+		"subscription_id": `"sub_1"`, "trace_id": `"t"`, "span_id": `"s"`, "parent_span_id": `"p"`, "correlation_id": `"msg_1"`,
+		"causation_id": `"msg_1"`, "idempotency_key": `"k"`, "priority": `"low"`, "source": `"s"`, "target": `"t"`,
+	}
+	for wrong, value := range members {
+		for _, kind := range []string{`1`, `{}`, `[]`, `true`, `""`, `1.5e300`} {
+			if (wrong == "payload" && kind == `{}`) || ((wrong == "arcp" || wrong == "source" || wrong == "target") && kind == `""`) {
+				continue
+			}
+			var parts []string
+			for name, good := range members {
+				if name == wrong {
+					good = kind
+				}
+				parts = append(parts, `"`+name+`":`+good)
+			}
+			_ = value
+			bad = append(bad, "{"+strings.Join(parts, ",")+"}")
+		}
+	}
+	for i, frame := range bad {
+		p.SendRaw(frame)
+		m := p.Expect("nack")
+		require.Equal(t, "INVALID_ARGUMENT", m.Payload()["code"], frame)
+		require.Equal(t, i+1, m.Seq())
+	}
+	p.SendBinary([]byte{0, 1, 2, 255})
+	p.Quiet()
+	p.Invoke("echo", "still here")
+	require.Equal(t, "still here", last(p.Until("job.completed")).Payload()["value"])
+	other.Quiet()
+}
+
+func TestFramesThatBreakTheFraming(t *testing.T) {
+	_, e, _, _ := session(t)
+	big := wstest.Dial(t, e.url)
+	big.Open(aliceToken)
+	_ = big.TryWrite(websocket.MessageText, []byte(`{"padding":"`+strings.Repeat("x", 2<<20)+`"}`))
+	require.Equal(t, 1009, big.Closed())
+
+	early := wstest.Dial(t, e.url)
+	_ = early.TryWrite(websocket.MessageText, []byte(`{"padding":"`+strings.Repeat("x", 2<<20)+`"}`))
+	require.Equal(t, 1009, early.Closed())
+
+	invalid := wstest.Dial(t, e.url)
+	invalid.Open(aliceToken)
+	_ = invalid.TryWrite(websocket.MessageText, []byte{'"', 0xff, 0xfe, '"'})
+	require.Equal(t, 1007, invalid.Closed())
+
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	p.Quiet()
+}
+
+func TestNackNamesTheMemberAndTheMessage(t *testing.T) {
+	_, _, p, _ := session(t)
+	id := p.Send("tool.invoke", map[string]any{"arguments": 1})
+	m := p.Expect("nack")
+	require.Equal(t, id, m["correlation_id"])
+	require.Contains(t, m.Payload()["message"], "payload.tool")
+	p.SendRaw(`{"arcp":"1.1","id":"msg_readable","type":"ping","payload":{},"timestamp":"yesterday"}`)
+	m = p.Expect("nack")
+	require.Equal(t, "msg_readable", m["correlation_id"])
+	require.Contains(t, m.Payload()["message"], "timestamp")
+}
