@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -197,7 +198,7 @@ func TestRequestsInFlight(t *testing.T) {
 	})
 	require.Eventually(t, func() bool { return len(ids) == 3 }, 10*time.Second, time.Millisecond)
 	calls.Go(func() {
-		if _, err := s.Ping(ctx); !(err == client.ErrConnectionLost) {
+		if _, err := s.Ping(ctx); !errors.Is(err, client.ErrConnectionLost) {
 			t.Error(err)
 		}
 	})

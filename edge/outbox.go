@@ -107,13 +107,6 @@ func (o *outbox) take() (frames [][]byte, ok bool) {
 	}
 }
 
-// empty reports whether everything that was queued has been written.
-func (o *outbox) empty() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.control)+len(o.events) == 0 && o.inFlight == 0
-}
-
 // close lets take return what is queued and then end. It is idempotent.
 func (o *outbox) close() {
 	o.mu.Lock()

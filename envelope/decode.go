@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 
@@ -165,7 +166,7 @@ func (r *reader) read(data []byte) (*Envelope, *DecodeError) {
 	if _, err := scan.dec.ReadToken(); err != nil {
 		return nil, syntaxFault(err)
 	}
-	if _, err := scan.dec.ReadToken(); err != io.EOF {
+	if _, err := scan.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, &DecodeError{Reason: "more follows after the JSON object"}
 	}
 	if r.seen&seenType != 0 && r.row == nil && !r.anyType {

@@ -32,7 +32,7 @@ func seedMessages(f *testing.F) [][]byte {
 // trip, or an error that can be answered.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range seedMessages(f) {
-		f.Add([]byte(seed))
+		f.Add(seed)
 	}
 	for _, seed := range []string{
 		"", "{}", "[]", "null", `{"id":"msg_1","id":"msg_2"}`, `{"\u0069d":"msg_1"}`, `{"type":"x-a"}`,

@@ -17,13 +17,13 @@ import (
 	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/internal/natstest"
-	"github.com/arcp-nats/arcp/internal/workercmd"
 	"github.com/arcp-nats/arcp/internal/wstest"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/jetstream/embedded"
 	"github.com/arcp-nats/arcp/registry"
 	"github.com/arcp-nats/arcp/worker"
 	"github.com/arcp-nats/arcp/worker/demo"
+	"github.com/arcp-nats/arcp/worker/natsbus"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -143,7 +143,7 @@ type testWorker struct {
 func (c *cluster) worker(name string, add func(*worker.Worker)) *testWorker {
 	c.t.Helper()
 	client := natstest.Client(c.t, c.nats)
-	w, err := worker.New(workercmd.NewBus(client), worker.Config{
+	w, err := worker.New(natsbus.New(client), worker.Config{
 		Name: name, AckWait: 2 * time.Second, Logger: c.logger().With("worker", name),
 	})
 	require.NoError(c.t, err)

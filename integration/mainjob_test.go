@@ -13,7 +13,12 @@ import (
 )
 
 // rounds is how often each kind of trouble is tried, with random timing; a failing round prints its seed.
-const rounds = 20
+func rounds() int {
+	if testing.Short() {
+		return 3
+	}
+	return 20
+}
 
 // The job of these tests: it is accepted, started, counts and completes.
 const (
@@ -47,7 +52,7 @@ func TestMainJobSurvives(t *testing.T) {
 	untilServed(t, steady, "echo")
 
 	t.Run("edge killed", func(t *testing.T) {
-		for round := range rounds {
+		for round := range rounds() {
 			rng := random(t, round)
 			victim := c.edge(fmt.Sprintf("edge-%d", round%3)) // names come back, as after a restart
 			untilServed(t, victim.ready["edge"], "echo")
@@ -67,7 +72,7 @@ func TestMainJobSurvives(t *testing.T) {
 	})
 
 	t.Run("edge drained", func(t *testing.T) {
-		for round := range rounds {
+		for round := range rounds() {
 			rng := random(t, round)
 			victim := c.edge(fmt.Sprintf("edge-%d", round%3))
 			untilServed(t, victim.ready["edge"], "echo")
@@ -88,7 +93,7 @@ func TestMainJobSurvives(t *testing.T) {
 	other := c.edge("edge-other").ready["edge"]
 	untilServed(t, other, "echo")
 	t.Run("socket cut at a random byte", func(t *testing.T) {
-		for round := range rounds {
+		for round := range rounds() {
 			rng := random(t, round)
 			u, err := url.Parse(steady)
 			require.NoError(t, err)

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -170,10 +171,13 @@ func (p *publisher) send(f *flight, now time.Time) {
 
 // isWriteError tells whether a record may have left although PublishMsg failed.
 func isWriteError(err error) bool {
-	switch err {
-	case nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrConnectionClosed,
-		nats.ErrConnectionDraining, nats.ErrMaxPayload, nats.ErrBadSubject, nats.ErrInvalidConnection:
-		return false
+	for _, refused := range []error{
+		nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrConnectionClosed,
+		nats.ErrConnectionDraining, nats.ErrMaxPayload, nats.ErrBadSubject, nats.ErrInvalidConnection,
+	} {
+		if errors.Is(err, refused) {
+			return false
+		}
 	}
 	return true
 }

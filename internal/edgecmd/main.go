@@ -12,11 +12,11 @@ import (
 	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/internal/cli"
-	"github.com/arcp-nats/arcp/internal/workercmd"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/jetstream/embedded"
 	"github.com/arcp-nats/arcp/worker"
 	"github.com/arcp-nats/arcp/worker/demo"
+	"github.com/arcp-nats/arcp/worker/natsbus"
 )
 
 const description = `An ARCP edge: it holds client connections and is otherwise a reader of the log.
@@ -152,7 +152,7 @@ func startNATS(flags *Flags, logger *slog.Logger) (*embedded.Server, error) {
 
 // startDemoTools runs a worker with the demo tools in this process.
 func startDemoTools(ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, logger *slog.Logger) error {
-	w, err := worker.New(workercmd.NewBus(client), worker.Config{Name: "worker-dev", Logger: logger})
+	w, err := worker.New(natsbus.New(client), worker.Config{Name: "worker-dev", Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package wordcount
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -130,7 +131,7 @@ func Count(r io.Reader) (Total, error) {
 	word, last := false, '\n'
 	for {
 		c, size, err := in.ReadRune()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if last != '\n' {
 				total.Lines++
 			}

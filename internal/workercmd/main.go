@@ -13,6 +13,7 @@ import (
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/worker"
 	"github.com/arcp-nats/arcp/worker/demo"
+	"github.com/arcp-nats/arcp/worker/natsbus"
 	"github.com/arcp-nats/arcp/worker/program"
 )
 
@@ -84,7 +85,7 @@ func (c *command) run(drain, stop context.Context) error {
 	}
 	defer client.Close()
 
-	w, err := worker.New(NewBus(client), worker.Config{
+	w, err := worker.New(natsbus.New(client), worker.Config{
 		Name:         c.plan.name,
 		Queue:        c.flags.Queue,
 		Concurrency:  c.flags.Concurrency,

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+const head = `# Message types and how far they are built
+
+<!-- Written by go generate from the catalogue in package envelope. Do not edit. -->
+
+The table has every message type of the open dialect, in the order of section 2 of [protocol.md](protocol.md).
+
+| column | meaning |
+| --- | --- |
+| dir | who sends it: ` + "`c>r`" + ` client to runtime, ` + "`r>c`" + ` runtime to client, ` + "`both`" + ` |
+| counted | it takes an ` + "`event_seq`" + ` when the runtime sends it |
+| gate | it is allowed before the session is open |
+| later | clients of 2.0.0 do not know it |
+| support | ` + "`implemented`" + `; ` + "`unimplemented`" + `: answered by ` + "`nack`" + ` UNIMPLEMENTED; ` + "`wire`" + `: read and written by package envelope, ` +
+	`nothing acts on it yet, and a client that sends it gets ` + "`nack`" + ` UNIMPLEMENTED too |
+| proof | a test that fails if it does not work |
+
+`
+
+// render makes the page.
+func render() []byte {
+	var b bytes.Buffer
+	b.WriteString(head)
+	rows := envelope.Catalogue()
+	b.WriteString(counts(rows))
+	b.WriteString("\n| type | dir | counted | gate | later | support | proof | note |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n",
+			row.Type, row.Direction, yes(row.Countable), yes(row.Handshake), yes(row.Later), row.Support, code(row.Proof), note(row))
+	}
+	fmt.Fprintf(&b, "\nReserved names, which no message may have as its type: %s.\n", list(envelope.Reserved()))
+	return b.Bytes()
+}
+
+// counts says how many types have which support.
+func counts(rows []envelope.Row) string {
+	var n [envelope.Unimplemented + 1]int
+	for _, row := range rows {
+		n[row.Support]++
+	}
+	return fmt.Sprintf("%d types: %d implemented, %d wire, %d unimplemented.\n",
+		len(rows), n[envelope.Implemented], n[envelope.Wire], n[envelope.Unimplemented])
+}
+
+func note(row envelope.Row) string {
+	note := row.Note
+	if row.MaxBytes > 0 {
+		if note != "" {
+			note += "; "
+		}
+		note += fmt.Sprintf("up to %d MiB", row.MaxBytes>>20)
+	}
+	return strings.ReplaceAll(note, "|", `\|`)
+}
+
+func list(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = code(name)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "`" + text + "`"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
