@@ -120,9 +120,9 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 	})
 }
 
-// waitRoom waits until the socket has taken most of what waits for it. It is false when the connection has ended.
+// waitRoom waits until the socket has taken most of what waits for it, and the ack window is open. It is false when the connection has ended.
 func (s *session) waitRoom() bool {
-	for !s.conn.out.roomy() {
+	for !s.conn.out.roomy() || !s.windowOpen() {
 		select {
 		case <-s.roomed:
 		case <-s.conn.ctx.Done():

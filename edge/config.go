@@ -52,6 +52,9 @@ type Config struct {
 	// MaxQueueBytes bounds the events that wait for one socket; past it the session reads on from the log when the
 	// socket has taken them. Default 256 KiB.
 	MaxQueueBytes int
+	// AckWindow is how many counted envelopes a client may have before it acknowledges the first of them; the next
+	// ones wait in the log. 0 means no window.
+	AckWindow int
 	// MaxJobsPerSession bounds the open jobs of a session. Default 1000.
 	MaxJobsPerSession int
 	// AllowOrigins are the origins that a browser may connect from, beside the edge's own host: "https://app.test",
@@ -113,6 +116,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"MaxEnvelopeBytes", &c.MaxEnvelopeBytes, 1 << 20},
 		{"MaxQueueBytes", &c.MaxQueueBytes, 256 << 10},
+		{"AckWindow", &c.AckWindow, 0},
 		{"MaxJobsPerSession", &c.MaxJobsPerSession, 1000},
 	} {
 		switch {

@@ -35,8 +35,19 @@ func (s *session) wind(msg *envelope.Envelope, reason string, last *envelope.Ses
 
 // finishClose ends the connection of a closing session once no job of it is open. It needs the lock.
 func (s *session) finishClose() {
-	if !s.closing || s.state != live || s.view.OpenJobCount() > 0 {
+	if !s.closing || s.state != live || s.view.OpenJobCount() > 0 || len(s.withheld) > 0 {
 		return
+	}
+	s.closing, s.closed = false, true
+	s.conn.wg.Go(s.sayGoodbye)
+}
+
+// sayGoodbye removes the session's record and then ends the connection: a client that has seen the end can rely on it.
+func (s *session) sayGoodbye() {
+	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
+	defer cancel()
+	if err := s.store.remove(ctx); err != nil {
+		s.logger.Warn("the record of a closed session stays until it expires", "error", err)
 	}
 	if s.lastWord != nil {
 		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, s.lastWord))

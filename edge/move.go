@@ -11,7 +11,7 @@ import (
 // wantsHome reports whether the session stands in another edge's feed and may leave it: no job of it is open, so no
 // worker has anything left to write there. It needs the lock.
 func (s *session) wantsHome(now time.Time) bool {
-	return s.state == live && !s.closing && s.feed.key != s.srv.home() &&
+	return s.state == live && !s.closing && !s.closed && s.feed.key != s.srv.home() &&
 		s.view.OpenJobCount() == 0 && now.Sub(s.since) >= s.srv.cfg.MoveAfter
 }
 

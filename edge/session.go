@@ -60,7 +60,11 @@ type session struct {
 	barrier uint64 // catching up is not done before this position
 	skip    uint64 // the client has seen the envelopes up to this event_seq
 	sent    uint64 // the last event_seq that was queued for the socket
-	closing bool   // end the session when no job of it is open
+	acked   uint64 // the last event_seq that the client has acknowledged
+	// withheld is rendered and waits for the ack window to open: at most what one record holds.
+	withheld []numbered
+	closing  bool // end the session when no job of it is open
+	closed   bool // it has ended: its record is removed
 	// lastWord is what a closing session says in the end, nil for nothing.
 	lastWord *envelope.SessionEvicted
 
@@ -77,7 +81,7 @@ func newSession(c *conn, f *feed, store *sessionStore, v *view.View, seen uint64
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger:   c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
-		view: v, skip: seen, sent: seen,
+		view: v, skip: seen, sent: seen, acked: seen,
 	}
 }
 
@@ -103,11 +107,7 @@ func (s *session) fold(rec *record.Record) (full bool) {
 		return true
 	}
 	s.view.Apply(rec, func(f view.Frame) {
-		if f.Seq <= s.skip && f.Seq != 0 {
-			return
-		}
-		s.sent = max(s.sent, f.Seq)
-		if s.conn.out.pushEvent(envelope.AppendSeq(nil, f.Line, f.Seq)) {
+		if f.Seq > s.skip && s.show(f) {
 			full = true
 		}
 	})
@@ -119,7 +119,7 @@ func (s *session) fold(rec *record.Record) (full bool) {
 
 // evict ends the session on this connection because another one has it. It needs the lock.
 func (s *session) evict(code envelope.Code, reason string) {
-	if s.state == ended {
+	if s.state == ended || s.closed {
 		return
 	}
 	s.state = ended
@@ -136,7 +136,7 @@ func (s *session) leave(reason error) {
 	s.mu.Lock()
 	was, f := s.state, s.feed
 	s.state = ended
-	done := s.closing && s.view.OpenJobCount() == 0
+	closed := s.closed
 	seq, open := s.view.Seq(), s.view.OpenJobCount()
 	s.mu.Unlock()
 
@@ -145,17 +145,12 @@ func (s *session) leave(reason error) {
 	s.srv.forget(s)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.conn.ctx), storeTimeout)
 	defer cancel()
-	var err error
-	switch {
-	case done:
-		err = s.store.remove(ctx)
-	case was != ended:
-		err = s.store.save(ctx, nil)
+	if was != ended && !closed {
+		if err := s.store.save(ctx, nil); err != nil {
+			s.logger.Warn("session record not written on leaving", "error", err)
+		}
 	}
-	if err != nil {
-		s.logger.Warn("session record not written on leaving", "error", err)
-	}
-	s.logger.Info("session detached", "reason", reason, "event_seq", seq, "open_jobs", open, "closed", done)
+	s.logger.Info("session detached", "reason", reason, "event_seq", seq, "open_jobs", open, "closed", closed)
 }
 
 // acknowledge notes what the client has processed (open dialect FC-4); a number beyond what was sent counts as what
@@ -164,10 +159,12 @@ func (s *session) acknowledge(seq uint64) {
 	s.mu.Lock()
 	seq = min(seq, s.sent)
 	checkpoint, ok := s.history.Acknowledged(seq)
+	s.openWindow(seq)
 	s.mu.Unlock()
 	if ok {
 		s.store.note(checkpoint)
 	}
+	s.nudge()
 }
 
 // confirm is called for every message of the client: the first one shows that it holds the current resume token,

@@ -137,6 +137,40 @@ func TestFC1NumbersAreOfTheSessionAndSpanItsJobs(t *testing.T) {
 	}
 }
 
+// TestFC2TheWindowHoldsBackWhatIsCounted: with a window of 3 no more than 3 counted envelopes are unacknowledged, in
+// the middle of a burst, across a resume, and whatever the client claims to have seen; pongs pass.
+func TestFC2TheWindowHoldsBackWhatIsCounted(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.AckWindow = 3 })
+	e.knows(t, "log")
+	p := wstest.Dial(t, e.url)
+	accepted := p.Open(aliceToken)
+	p.Invoke("log", map[string]any{"lines": 20})
+	seq := 0
+	take := func(n int) {
+		for range n {
+			seq++
+			require.Equal(t, seq, p.Next().Seq())
+		}
+		p.Quiet()
+	}
+	take(3)
+	p.Send("session.ack", map[string]any{"last_processed_seq": 1})
+	take(1)
+	p.Send("session.ack", map[string]any{"last_processed_seq": 1_000_000}) // FC-4: clamped to what was sent
+	take(3)
+	p.Drop()
+	p = wstest.Dial(t, e.url)
+	p.Resume(token(accepted), seq-1)
+	seq--
+	take(3)
+	for seq < 23 {
+		p.Send("session.ack", map[string]any{"last_processed_seq": seq})
+		take(min(3, 23-seq))
+	}
+}
+
 func TestFC4AcksAreClampedAndUnanswered(t *testing.T) {
 	_, _, p, _ := session(t)
 	p.Invoke("echo", 1)

@@ -145,6 +145,12 @@ func (c *Client) Close() {
 	<-c.closed
 }
 
+// bounded is ctx with the time that one request to the broker may take. An answer that was lost with a connection never
+// comes, however long the caller would wait.
+func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, c.cfg.AckTimeout)
+}
+
 // Connected tells whether the connection is up.
 func (c *Client) Connected() bool { return c.nc.IsConnected() }
 

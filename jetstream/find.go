@@ -11,16 +11,18 @@ import (
 // FindInvocation returns the invocation of a job of a principal, in any of the shards, or NOT_FOUND. An empty principal
 // stands for any. In a cluster it may come from a replica that is a moment behind.
 func (c *Client) FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error) {
-	shards, err := c.Shards(ctx)
+	op, cancel := c.bounded(ctx)
+	defer cancel()
+	shards, err := c.Shards(op)
 	if err != nil {
-		return nil, err
+		return nil, failed(ctx, "finding a job", err)
 	}
 	for _, shard := range shards {
-		stream, err := c.stream(ctx, subjects.StreamName(shard))
+		stream, err := c.stream(op, subjects.StreamName(shard))
 		if err != nil {
 			return nil, failed(ctx, "finding a job", err)
 		}
-		m, err := stream.GetLastMsgForSubject(ctx, subjects.InvocationFilter(shard, principal, string(job)))
+		m, err := stream.GetLastMsgForSubject(op, subjects.InvocationFilter(shard, principal, string(job)))
 		if err != nil {
 			if err = failed(ctx, "finding a job", err); envelope.CodeOf(err) == envelope.CodeNotFound {
 				continue

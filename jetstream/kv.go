@@ -10,7 +10,8 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
-// KV is a bucket. Keys are made by subjects.Key. All methods are safe for concurrent use.
+// KV is a bucket. Keys are made by subjects.Key. All methods are safe for concurrent use. One that gets no answer within
+// Config.AckTimeout fails with UNAVAILABLE, though ctx may allow more.
 type KV struct {
 	c    *Client
 	name string
@@ -21,9 +22,11 @@ func (c *Client) KV(bucket string) *KV { return &KV{c: c, name: bucket} }
 
 // Create stores a value under a key that has none. ALREADY_EXISTS: it has one.
 func (k *KV) Create(ctx context.Context, key string, value []byte) (revision uint64, err error) {
-	b, err := k.c.bucket(ctx, k.name)
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	b, err := k.c.bucket(op, k.name)
 	if err == nil {
-		revision, err = b.Create(ctx, key, value)
+		revision, err = b.Create(op, key, value)
 	}
 	if apiCode(err) == envelope.CodeAborted {
 		return 0, envelope.Errorf(envelope.CodeAlreadyExists, "create %s in %s: %w", key, k.name, err)
@@ -34,11 +37,13 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (revision uin
 // Get returns the value of a key and its revision. NOT_FOUND: it has none. In a cluster the value may come from a
 // replica that is a moment behind; a following Update tells.
 func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	b, err := k.c.bucket(ctx, k.name)
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	b, err := k.c.bucket(op, k.name)
 	if err != nil {
 		return nil, 0, k.failed(ctx, "get", key, err)
 	}
-	entry, err := b.Get(ctx, key)
+	entry, err := b.Get(op, key)
 	if err != nil {
 		return nil, 0, k.failed(ctx, "get", key, err)
 	}
@@ -47,18 +52,22 @@ func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64
 
 // Update replaces the value that has the given revision. ABORTED: the key has another revision, or no value.
 func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (newRevision uint64, err error) {
-	b, err := k.c.bucket(ctx, k.name)
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	b, err := k.c.bucket(op, k.name)
 	if err == nil {
-		newRevision, err = b.Update(ctx, key, value, revision)
+		newRevision, err = b.Update(op, key, value, revision)
 	}
 	return newRevision, k.failed(ctx, "update", key, err)
 }
 
 // Put stores a value, whatever was there.
 func (k *KV) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
-	b, err := k.c.bucket(ctx, k.name)
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	b, err := k.c.bucket(op, k.name)
 	if err == nil {
-		revision, err = b.Put(ctx, key, value)
+		revision, err = b.Put(op, key, value)
 	}
 	return revision, k.failed(ctx, "put", key, err)
 }
@@ -66,7 +75,9 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) (revision uint64
 // PutTTL stores a value that goes after ttl (whole seconds, at least one) unless it is stored again. Watchers see it go.
 // Only the tools bucket allows it.
 func (k *KV) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
-	ack, err := k.c.js.PublishMsg(ctx, &nats.Msg{Subject: k.prefix() + key, Data: value}, natsjs.WithMsgTTL(ttl))
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	ack, err := k.c.js.PublishMsg(op, &nats.Msg{Subject: k.prefix() + key, Data: value}, natsjs.WithMsgTTL(ttl))
 	if err != nil {
 		return 0, k.failed(ctx, "put", key, err)
 	}
@@ -75,15 +86,17 @@ func (k *KV) PutTTL(ctx context.Context, key string, value []byte, ttl time.Dura
 
 // Delete removes a value; that there is none is no error.
 func (k *KV) Delete(ctx context.Context, key string) error {
-	b, err := k.c.bucket(ctx, k.name)
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	b, err := k.c.bucket(op, k.name)
 	if err != nil {
 		return k.failed(ctx, "delete", key, err)
 	}
 	// Where nothing else ages, the mark that tells watchers of the removal must, or marks would pile up.
 	if k.name == BucketTools {
-		err = b.Purge(ctx, key, natsjs.PurgeTTL(markerTTL))
+		err = b.Purge(op, key, natsjs.PurgeTTL(markerTTL))
 	} else {
-		err = b.Delete(ctx, key)
+		err = b.Delete(op, key)
 	}
 	return k.failed(ctx, "delete", key, err)
 }

@@ -103,7 +103,9 @@ func (c *Client) readStored(ctx context.Context, shard int, r readBack) error {
 // Bounds returns the positions of the first and the last record that the shard holds. In an empty log the first is one
 // above the last. NOT_FOUND: the shard has no log.
 func (c *Client) Bounds(ctx context.Context, shard int) (first, last uint64, err error) {
-	first, last, err = c.bounds(ctx, subjects.StreamName(shard))
+	op, cancel := c.bounded(ctx)
+	defer cancel()
+	first, last, err = c.bounds(op, subjects.StreamName(shard))
 	return first, last, failed(ctx, "bounds of the log", err)
 }
 
@@ -125,11 +127,13 @@ func (c *Client) bounds(ctx context.Context, name string) (first, last uint64, e
 // LastOf returns the last record on exactly this subject, or NOT_FOUND. In a cluster it may come from a replica that is
 // a moment behind.
 func (c *Client) LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error) {
-	stream, err := c.stream(ctx, subjects.StreamName(subject.Shard))
+	op, cancel := c.bounded(ctx)
+	defer cancel()
+	stream, err := c.stream(op, subjects.StreamName(subject.Shard))
 	if err != nil {
 		return nil, failed(ctx, "last record", err)
 	}
-	m, err := stream.GetLastMsgForSubject(ctx, subject.String())
+	m, err := stream.GetLastMsgForSubject(op, subject.String())
 	if err != nil {
 		return nil, failed(ctx, "last record", err)
 	}

@@ -38,6 +38,7 @@ type Flags struct {
 
 	SessionLease     time.Duration `group:"Sessions" help:"Lifetime told in session.accepted; never longer than the token's." default:"1h"`
 	ResumeWindow     time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
+	AckWindow        int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
 	IdlePing         time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
 	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session." default:"10s"`
 	WriteTimeout     time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
@@ -75,6 +76,8 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--max-envelope-bytes %d: must be at least 1024", f.MaxEnvelopeBytes)
 	case f.MaxJobsPerSession < 1:
 		return fmt.Errorf("--max-jobs-per-session %d: must be at least 1", f.MaxJobsPerSession)
+	case f.AckWindow < 0:
+		return fmt.Errorf("--ack-window %d: must not be negative", f.AckWindow)
 	case f.LogMaxBytes < 0:
 		return fmt.Errorf("--log-max-bytes %d: must not be negative", f.LogMaxBytes)
 	case strings.ContainsAny(f.Name, " \t\n"):
@@ -167,6 +170,6 @@ func (f *Flags) edge(name string) edge.Config {
 		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
-		MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
+		AckWindow: f.AckWindow, MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
 	}
 }

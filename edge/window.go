@@ -1,0 +1,57 @@
+package edge
+
+import (
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// numbered is an encoded envelope and its event_seq.
+type numbered struct {
+	seq   uint64
+	frame []byte
+}
+
+// show queues an envelope for the socket, or withholds it while the ack window is full (open dialect FC-2), and
+// reports whether there is enough for now. It needs the lock.
+//
+// Only what is counted goes through here. Answers that are not counted have a queue of their own and pass a full
+// window, and the ack that opens it is read in any case: so nobody waits for himself, as in the original (FC-5).
+func (s *session) show(f view.Frame) (full bool) {
+	n := numbered{seq: f.Seq, frame: envelope.AppendSeq(nil, f.Line, f.Seq)}
+	if len(s.withheld) > 0 || !s.fits(f.Seq) {
+		s.withheld = append(s.withheld, n)
+		return true
+	}
+	return s.queue(n)
+}
+
+func (s *session) queue(n numbered) (full bool) {
+	s.sent = n.seq
+	return s.conn.out.pushEvent(n.frame) || !s.fits(n.seq+1)
+}
+
+// fits reports whether the window lets the envelope of a number through.
+func (s *session) fits(seq uint64) bool {
+	size := s.srv.cfg.AckWindow
+	return size == 0 || seq-s.acked <= uint64(size)
+}
+
+// openWindow moves the mark up to an acknowledged number and lets out what it held back. It needs the lock.
+func (s *session) openWindow(seq uint64) {
+	s.acked = max(s.acked, seq)
+	for len(s.withheld) > 0 && s.fits(s.withheld[0].seq) {
+		s.queue(s.withheld[0])
+		s.withheld = s.withheld[1:]
+	}
+	if len(s.withheld) == 0 {
+		s.withheld = nil
+		s.finishClose()
+	}
+}
+
+// windowOpen reports whether the window lets more through.
+func (s *session) windowOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.withheld) == 0 && s.fits(s.sent+1)
+}
