@@ -10,6 +10,16 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
+// CloseAction is what session.close does to the session's jobs.
+type CloseAction string
+
+const (
+	// CloseCancel cancels them (open dialect SC-1).
+	CloseCancel CloseAction = "cancel"
+	// CloseDetach lets them live on (SC-2).
+	CloseDetach CloseAction = "detach"
+)
+
 // Config says how an edge behaves. The zero value of a field means its default, unless the field says otherwise.
 type Config struct {
 	// Name is the edge's name and the name of its feed: no two edges of a cluster may share it. Required.
@@ -52,6 +62,8 @@ type Config struct {
 	// MaxQueueBytes bounds the events that wait for one socket; past it the session reads on from the log when the
 	// socket has taken them. Default 256 KiB.
 	MaxQueueBytes int
+	// OnSessionClose is what session.close does to the session's jobs. Default: CloseCancel.
+	OnSessionClose CloseAction
 	// AckWindow is how many counted envelopes a client may have before it acknowledges the first of them; the next
 	// ones wait in the log. 0 means no window.
 	AckWindow int
@@ -84,6 +96,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Capabilities == nil {
 		c.Capabilities = DefaultCapabilities()
+	}
+	switch c.OnSessionClose {
+	case "":
+		c.OnSessionClose = CloseCancel
+	case CloseCancel, CloseDetach:
+	default:
+		return c, fmt.Errorf("edge: OnSessionClose is %q: it can be %q or %q", c.OnSessionClose, CloseCancel, CloseDetach)
 	}
 	if c.Codes == "" {
 		c.Codes = envelope.Vocabulary20

@@ -6,12 +6,19 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
-// handleSessionClose ends the session: its jobs are cancelled, what they still say is delivered, then the connection
-// ends, without an acknowledgement (open dialect SC-1).
+// handleSessionClose ends the session, as the configuration says: its jobs are cancelled, what they still say is
+// delivered, then the connection ends, without an acknowledgement (open dialect SC-1); or the client is told
+// session.closed, the connection ends, and the jobs live on, as does the session for those who resume it (SC-2).
 func handleSessionClose(c *conn, s *session, msg *envelope.Envelope) {
 	payload, err := envelope.DecodePayload[envelope.SessionClose](msg)
 	if err != nil {
 		c.receiveBad(s, err)
+		return
+	}
+	if s.srv.cfg.OnSessionClose == CloseDetach {
+		closed := s.answer(nil, envelope.TypeSessionClosed, &envelope.SessionClosed{})
+		c.sendLast(closed)
+		c.close(closeNormal, "session closed, its jobs go on")
 		return
 	}
 	reason := payload.Reason

@@ -24,13 +24,16 @@ func TestNATSKilledAndRestarted(t *testing.T) {
 		r.readTo(r.seq + 40)
 		c.server.kill()
 		id := r.peer.Send("tool.invoke", map[string]any{"tool": "echo", "arguments": 1})
+		told := false
 		for { // what cannot be stored is refused, without a number
 			m := r.peer.Next()
+			told = told || m.Type() == "backpressure"
 			if m.Type() == "nack" {
 				require.Equal(t, id, m["correlation_id"])
 				require.Equal(t, "UNAVAILABLE", m.Payload()["code"])
 				require.Equal(t, map[string]any{"retryable": true}, m.Payload()["details"])
 				require.Zero(t, m.Seq())
+				require.True(t, told, "the session was told that the log is away")
 				break
 			}
 			r.take(m)

@@ -240,6 +240,35 @@ func TestSC1CloseCancelsTheJobsAndDeliversTheirEnd(t *testing.T) {
 	require.Equal(t, "RESUME_WINDOW_EXPIRED", other.Expect("session.rejected").Payload()["code"])
 }
 
+func TestSC2CloseCanLetTheJobsLive(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.OnSessionClose = edge.CloseDetach })
+	e.knows(t, "count")
+	p := wstest.Dial(t, e.url)
+	accepted := p.Open(aliceToken)
+	p.Invoke("count", map[string]any{"to": 20, "every_ms": 5})
+	seq := len(p.Until("job.started"))
+	p.Send("session.close", map[string]any{})
+	for {
+		m := p.Next()
+		if m.Type() == "session.closed" {
+			require.NotContains(t, m, "correlation_id")
+			require.Equal(t, accepted["session_id"], m["session_id"])
+			break
+		}
+		seq++
+		require.Equal(t, seq, m.Seq())
+	}
+	require.Equal(t, 1000, p.Closed())
+	q := wstest.Dial(t, e.url) // RE-8: it can be resumed
+	q.Resume(token(accepted), seq)
+	for _, m := range q.Until("job.completed") {
+		seq++
+		require.Equal(t, seq, m.Seq())
+	}
+}
+
 // TestI6NoInputEndsASession sends garbage of every kind to one session while another works.
 func TestI6NoInputEndsASession(t *testing.T) {
 	_, e, p, _ := session(t)

@@ -38,6 +38,7 @@ type Flags struct {
 
 	SessionLease     time.Duration `group:"Sessions" help:"Lifetime told in session.accepted; never longer than the token's." default:"1h"`
 	ResumeWindow     time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
+	OnSessionClose   string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
 	AckWindow        int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
 	IdlePing         time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
 	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session." default:"10s"`
@@ -170,6 +171,6 @@ func (f *Flags) edge(name string) edge.Config {
 		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
-		AckWindow: f.AckWindow, MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
+		OnSessionClose: edge.CloseAction(f.OnSessionClose), AckWindow: f.AckWindow, MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
 	}
 }

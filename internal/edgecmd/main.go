@@ -128,6 +128,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		return err
 	}
 	defer context.AfterFunc(stop, server.Stop)()
+	client.OnState(server.LogConnected)
 	return server.Serve(drain, listener, func() {
 		cli.Ready(stdout, "edge", "ws://"+listener.Addr().String()+"/arcp", "nats", natsURL, "name", name)
 		logger.Info("ready", "listen", listener.Addr().String())
