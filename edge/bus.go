@@ -27,6 +27,9 @@ type Log interface {
 	Bounds(ctx context.Context, shard int) (first, last uint64, err error)
 	// LastOf returns the last record on one subject.
 	LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error)
+	// ReadInvocations passes the invocations that a shard now holds from position from on to fn, oldest first, until fn
+	// returns false.
+	ReadInvocations(ctx context.Context, shard int, from uint64, fn func(*record.Record) bool) error
 	// FindInvocation returns the invocation of a job of a principal, any principal's if it is empty.
 	FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error)
 }

@@ -62,6 +62,10 @@ type Config struct {
 	// MaxQueueBytes bounds the events that wait for one socket; past it the session reads on from the log when the
 	// socket has taken them. Default 256 KiB.
 	MaxQueueBytes int
+	// MaxQueue is how long a job may wait for a worker, and MaxRuntime how long an attempt at it may run; a job that has
+	// not ended after both together fails as well. What is overdue fails with DEADLINE_EXCEEDED. Together they must be
+	// less than what the log retains. Default 24 h each.
+	MaxQueue, MaxRuntime time.Duration
 	// OnSessionClose is what session.close does to the session's jobs. Default: CloseCancel.
 	OnSessionClose CloseAction
 	// AckWindow is how many counted envelopes a client may have before it acknowledges the first of them; the next
@@ -119,6 +123,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"IdlePing", &c.IdlePing, 30 * time.Second},
 		{"DrainTimeout", &c.DrainTimeout, 30 * time.Second},
 		{"MoveAfter", &c.MoveAfter, 15 * time.Second},
+		{"MaxQueue", &c.MaxQueue, 24 * time.Hour},
+		{"MaxRuntime", &c.MaxRuntime, 24 * time.Hour},
 		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},
 	} {
 		switch {

@@ -18,7 +18,7 @@ func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
 		return
 	}
 	inv := &invocation{
-		session: s.subject, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name,
+		session: s.subject, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name, maxRuntime: s.srv.cfg.MaxRuntime,
 		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(),
 	}
 	if msg.IdempotencyKey != "" {
@@ -64,10 +64,12 @@ type invocation struct {
 	session subjects.Subject
 	codes   envelope.Vocabulary
 	sender  string
-	msg     *envelope.Envelope
-	payload *envelope.ToolInvoke
-	job     envelope.JobID
-	now     time.Time
+	// maxRuntime is Config.MaxRuntime.
+	maxRuntime time.Duration
+	msg        *envelope.Envelope
+	payload    *envelope.ToolInvoke
+	job        envelope.JobID
+	now        time.Time
 
 	ref   envelope.AgentRef
 	lease *envelope.Lease
@@ -152,7 +154,7 @@ func (inv *invocation) record() (*record.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.Sender, rec.Codes = inv.sender, inv.codes
+	rec.Sender, rec.Codes, rec.MaxRuntime = inv.sender, inv.codes, inv.maxRuntime
 	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
 	return rec, nil
 }

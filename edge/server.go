@@ -102,6 +102,7 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	var wg sync.WaitGroup
 	wg.Go(func() { failed <- server.Serve(corkListener{l}) })
 	wg.Go(func() { srv.keep(srv.ctx) })
+	wg.Go(func() { newSweeper(srv).run(srv.ctx) })
 	if ready != nil {
 		ready()
 	}

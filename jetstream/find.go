@@ -33,3 +33,34 @@ func (c *Client) FindInvocation(ctx context.Context, principal string, job envel
 	}
 	return nil, envelope.Errorf(envelope.CodeNotFound, "no such job")
 }
+
+// ReadInvocations passes the invocations that a shard now holds from position from on to fn, oldest first, until fn
+// returns false. None is no error.
+func (c *Client) ReadInvocations(ctx context.Context, shard int, from uint64, fn func(*record.Record) bool) error {
+	filter := subjects.InvocationFilter(shard, "", "")
+	op, cancel := c.bounded(ctx)
+	defer cancel()
+	stream, err := c.stream(op, subjects.StreamName(shard))
+	if err != nil {
+		return failed(ctx, "reading invocations", err)
+	}
+	last, err := stream.GetLastMsgForSubject(op, filter)
+	if err != nil {
+		if err = failed(ctx, "reading invocations", err); envelope.CodeOf(err) == envelope.CodeNotFound {
+			return nil
+		}
+		return err
+	}
+	err = c.readStored(ctx, shard, readBack{
+		filters: []string{filter},
+		wanted: func(subject string) bool {
+			s, err := subjects.Parse(subject)
+			return err == nil && s.Lane == subjects.Invoke
+		},
+		next: from, until: last.Sequence, fn: fn,
+	})
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		return nil // what was there has aged out meanwhile
+	}
+	return err
+}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/subjects"
@@ -13,14 +15,18 @@ import (
 
 // Header names of a record. Free text is escaped like a subject token.
 const (
-	headerTypes       = "Arcp-Types"     // comma separated, one a line
-	headerAttempt     = "Arcp-Attempt"   // decimal, above 0
-	headerSender      = "Arcp-Sender"    //
-	headerPrincipal   = "Arcp-Principal" // only if the subject holds a hash
-	headerCodes       = "Arcp-Codes"     //
-	headerTraceParent = "traceparent"    // as W3C names it
-	headerMsgID       = "Nats-Msg-Id"    // as NATS names it
+	headerTypes       = "Arcp-Types"          // comma separated, one a line
+	headerAttempt     = "Arcp-Attempt"        // decimal, above 0
+	headerSender      = "Arcp-Sender"         //
+	headerPrincipal   = "Arcp-Principal"      // only if the subject holds a hash
+	headerCodes       = "Arcp-Codes"          //
+	headerMaxRuntime  = "Arcp-Max-Runtime-Ms" // decimal, above 0
+	headerTraceParent = "traceparent"         // as W3C names it
+	headerMsgID       = "Nats-Msg-Id"         // as NATS names it
 )
+
+// maxRuntimeMS is the longest runtime that fits a time.Duration.
+const maxRuntimeMS = int64(math.MaxInt64 / time.Millisecond)
 
 // maxLines bounds the number of envelopes that Parse accepts in one record.
 const maxLines = 1 << 16
@@ -28,8 +34,8 @@ const maxLines = 1 << 16
 // Header returns the message header of the record.
 func (r *Record) Header() map[string][]string {
 	// One backing array for all values: this is on the path of every publish.
-	values := make([]string, 0, 7)
-	header := make(map[string][]string, 7)
+	values := make([]string, 0, 8)
+	header := make(map[string][]string, 8)
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
@@ -50,6 +56,9 @@ func (r *Record) Header() map[string][]string {
 	}
 	if r.Codes != "" {
 		set(headerCodes, string(r.Codes))
+	}
+	if ms := r.MaxRuntime.Milliseconds(); ms > 0 {
+		set(headerMaxRuntime, strconv.FormatInt(ms, 10))
 	}
 	if r.TraceParent != "" {
 		set(headerTraceParent, subjects.Escape(r.TraceParent))
@@ -94,6 +103,13 @@ func Parse(subject string, header map[string][]string, body []byte) (*Record, er
 			return nil, errors.New("record: " + headerCodes + ": bad vocabulary")
 		}
 		r.Codes = envelope.Vocabulary(codes)
+	}
+	if text := first(header, headerMaxRuntime); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 1 || ms > maxRuntimeMS || strconv.FormatInt(ms, 10) != text {
+			return nil, fmt.Errorf("record: %s: not a number of milliseconds above 0", headerMaxRuntime)
+		}
+		r.MaxRuntime = time.Duration(ms) * time.Millisecond
 	}
 	for _, text := range []struct {
 		name string

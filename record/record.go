@@ -22,6 +22,7 @@ type Record struct {
 	Sender      string              // name of the edge or worker
 	Principal   string              // full name of the principal; after Parse the subject has it too
 	Codes       envelope.Vocabulary // lane Invoke: the vocabulary that the submitter's edge speaks
+	MaxRuntime  time.Duration       // lane Invoke: how long an attempt may run, in whole milliseconds; 0 for no bound
 	TraceParent string              // W3C trace context
 	MsgID       string              // the log stores a second record with the same one only once; "" for none
 	Body        []byte              // NDJSON without a newline at the end

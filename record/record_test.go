@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -80,6 +81,7 @@ func anyRecord() *rapid.Generator[*record.Record] {
 			Sender:      anyText().Draw(t, "sender"),
 			Codes:       rapid.SampledFrom([]envelope.Vocabulary{"", envelope.Vocabulary20, envelope.Vocabulary11}).Draw(t, "codes"),
 			TraceParent: anyText().Draw(t, "trace"),
+			MaxRuntime:  time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "runtime")) * time.Millisecond,
 			MsgID:       anyText().Draw(t, "id"),
 			Types: rapid.SliceOfN(rapid.Map(rapid.StringMatching(`_?[a-z]{1,5}(\.[a-z_]{1,5}){0,2}`), func(s string) envelope.Type {
 				return envelope.Type(s)

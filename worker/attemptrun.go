@@ -208,7 +208,11 @@ type returned struct {
 // for the grace that comes with the cause.
 func (a *attempt) handle() ending {
 	ctx, release := a.ctx, context.CancelFunc(func() {})
-	if timeout := a.tool.opts.Timeout; timeout > 0 {
+	timeout := a.tool.opts.Timeout
+	if limit := a.d.Record.MaxRuntime; limit > 0 && (timeout == 0 || limit < timeout) {
+		timeout = limit
+	}
+	if timeout > 0 {
 		ctx, release = context.WithTimeoutCause(a.ctx, timeout, ErrTimeout)
 	}
 	defer release()

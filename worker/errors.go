@@ -15,7 +15,8 @@ var (
 	// goes to another worker as its next attempt; whatever the handler returns
 	// as an error is not the job's end.
 	ErrDraining = errors.New("worker: draining, the job goes to another worker")
-	// ErrTimeout: the attempt took longer than its tool's Options.Timeout.
+	// ErrTimeout: the attempt took longer than its tool's Options.Timeout, or
+	// than the runtime lets any job run.
 	ErrTimeout = errors.New("worker: the attempt ran out of time")
 	// ErrSuperseded: the queue has given the job to a later attempt, since
 	// this one was not heard of for too long. Nothing it says counts any more.

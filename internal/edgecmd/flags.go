@@ -48,6 +48,8 @@ type Flags struct {
 	MaxEnvelopeBytes  int `group:"Limits" help:"Largest envelope from a client." default:"1048576"`
 	MaxJobsPerSession int `group:"Limits" help:"Most open jobs of one session." default:"1000"`
 
+	MaxQueue       time.Duration `group:"Jobs" help:"How long a job may wait for a worker before it fails with DEADLINE_EXCEEDED." default:"24h"`
+	MaxRuntime     time.Duration `group:"Jobs" help:"How long an attempt at a job may run; and --max-queue and this together, how long a job may take." default:"24h"`
 	IdempotencyTTL time.Duration `group:"Jobs" help:"How long an idempotency key is remembered." default:"24h"`
 	Codes          string        `group:"Jobs" help:"Error vocabulary sent to clients: 2.0 (what every client of 2.0.0 can read) or 1.1 (the later, finer one)." enum:"2.0,1.1" default:"2.0"`
 
@@ -90,11 +92,15 @@ func (f *Flags) check() error {
 	}{
 		{"--session-lease", f.SessionLease}, {"--resume-window", f.ResumeWindow}, {"--idle-ping", f.IdlePing},
 		{"--handshake-timeout", f.HandshakeTimeout}, {"--write-timeout", f.WriteTimeout},
-		{"--drain-timeout", f.DrainTimeout}, {"--idempotency-ttl", f.IdempotencyTTL}, {"--retention", f.Retention},
+		{"--drain-timeout", f.DrainTimeout}, {"--max-queue", f.MaxQueue}, {"--max-runtime", f.MaxRuntime}, {"--idempotency-ttl", f.IdempotencyTTL}, {"--retention", f.Retention},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s %s: must be above 0", d.flag, d.value)
 		}
+	}
+	if f.MaxQueue+f.MaxRuntime >= f.Retention {
+		return fmt.Errorf("--max-queue %s and --max-runtime %s together must be less than --retention %s: "+
+			"a job must have ended before the log forgets it", f.MaxQueue, f.MaxRuntime, f.Retention)
 	}
 	return f.checkExposure()
 }
@@ -171,6 +177,6 @@ func (f *Flags) edge(name string) edge.Config {
 		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
-		OnSessionClose: edge.CloseAction(f.OnSessionClose), AckWindow: f.AckWindow, MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
+		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, OnSessionClose: edge.CloseAction(f.OnSessionClose), AckWindow: f.AckWindow, MaxJobsPerSession: f.MaxJobsPerSession, AllowOrigins: f.AllowOrigin,
 	}
 }
