@@ -55,6 +55,22 @@ func TestAgainstARuntime(t *testing.T) {
 	url := dev(t)
 	t.Setenv("ARCP_URL", "ws://127.0.0.1:1/arcp,"+url) // the first one is down
 
+	t.Run("detach and cancel", func(t *testing.T) {
+		t.Setenv("ARCP_TOKEN", "tok-a")
+		exit, out, errs := arcp("", "invoke", "sleep", `{"ms":60000}`, "--detach")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		job := strings.TrimSpace(out)
+		exit, _, errs = arcp("", "cancel", job)
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.Eventually(t, func() bool { // the job ends a little later
+			exit, _, errs = arcp("", "cancel", job)
+			return exit == cli.ExitFailed && strings.Contains(errs, "no longer in-flight")
+		}, 20*time.Second, 10*time.Millisecond)
+		exit, _, errs = arcp("", "cancel", "job_01K8Q2W0A00000000000J00001")
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, errs, "no such in-flight job")
+	})
+
 	t.Run("events and result", func(t *testing.T) {
 		exit, out, errs := arcp("", "invoke", "count", `{"to":3,"every_ms":1}`)
 		require.Equal(t, cli.ExitOK, exit, errs)

@@ -26,6 +26,7 @@ type program struct {
 	JSON  bool     `name:"json" help:"Print every envelope received, one a line."`
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
+	Cancel  cancelCommand  `cmd:"" help:"Cancel a job of this principal."`
 	Demo    demoCommand    `cmd:"" help:"Start a small runtime, kill a part of it, and show that nothing is lost."`
 	Bench   benchCommand   `cmd:"" help:"Measure a runtime."`
 	Version versionCommand `cmd:"" help:"Print the version."`

@@ -23,6 +23,7 @@ type Flags struct {
 	Dev         bool     `help:"Everything in one process: a NATS server with its data below --data, an edge, and the demo tools. Anonymous clients are let in."`
 	Data        string   `help:"Folder of the NATS server of --dev." default:"./arcp-data"`
 	NATSListen  string   `name:"nats-listen" help:"Address of the NATS server of --dev, for workers and edges that join." default:"127.0.0.1:4222"`
+	Sync        string   `help:"When the NATS server of --dev writes to the disk itself: at an interval (a power cut may lose the last two minutes) or always, before it confirms anything (slow)." enum:"interval,always" default:"interval"`
 	NoDemoTools bool     `help:"Leave the demo tools out of --dev."`
 
 	Token         []string `group:"Who may connect" help:"A bearer token and the principal that it stands for. Repeatable. Others on the machine can see command lines: prefer --token-file." placeholder:"TOKEN=PRINCIPAL" sep:"none"`

@@ -148,7 +148,9 @@ func startNATS(flags *Flags, logger *slog.Logger) (*embedded.Server, error) {
 	if number == 0 {
 		number = -1 // what NATS calls any free port
 	}
-	return embedded.Start(embedded.Options{Dir: flags.Data, Host: host, Port: number, Logger: logger})
+	return embedded.Start(embedded.Options{
+		Dir: flags.Data, Host: host, Port: number, SyncAlways: flags.Sync == "always", Logger: logger,
+	})
 }
 
 // startDemoTools runs a worker with the demo tools in this process.
