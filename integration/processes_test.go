@@ -96,6 +96,14 @@ func (p *process) kill() {
 // terminate asks the process to drain.
 func (p *process) terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
 
+// Signals that stop a process and let it go on.
+const (
+	stopped   = syscall.SIGSTOP
+	continued = syscall.SIGCONT
+)
+
+func (p *process) signal(s syscall.Signal) { require.NoError(p.t, p.cmd.Process.Signal(s)) }
+
 // exit waits for the end and returns the exit status.
 func (p *process) exit() int {
 	<-p.done
