@@ -38,8 +38,8 @@ func (srv *Server) keep(ctx context.Context) {
 				c.checkIdle(now)
 			}
 			for _, s := range sessions {
-				if s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) {
-					s.saveRecord(ctx)
+				if s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) && !s.saveRecord(ctx) {
+					break // the bucket cannot be reached: waiting for it once a tick is enough
 				}
 				s.moveHome(ctx, now)
 			}
@@ -61,8 +61,8 @@ func (srv *Server) holdings() ([]*conn, []*session) {
 	return conns, sessions
 }
 
-// saveRecord writes the session's record; it expires if nobody does.
-func (s *session) saveRecord(ctx context.Context) {
+// saveRecord writes the session's record, which expires if nobody does, and reports whether the bucket answered.
+func (s *session) saveRecord(ctx context.Context) (answered bool) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	switch err := s.store.save(ctx, nil); {
@@ -71,7 +71,9 @@ func (s *session) saveRecord(ctx context.Context) {
 		s.lost()
 	default:
 		s.logger.Warn("session record not written", "error", err)
+		return false
 	}
+	return true
 }
 
 // checkIdle asks the peer for a sign of life after IdlePing of silence: with session.ping for the client, and with

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +27,12 @@ import (
 	"github.com/arcp-nats/arcp/worker/natsbus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(exit int) {
+		removeBinary()
+		os.Exit(exit)
+	}))
+}
 
 // Tokens of the cluster's principals.
 const (

@@ -19,12 +19,22 @@ import (
 	"github.com/arcp-nats/arcp/internal/wstest"
 )
 
+// binaryDir is where the program under test was built, "" if no test has needed it.
+var binaryDir string
+
+func removeBinary() {
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir)
+	}
+}
+
 // binary builds the program under test once for all tests of the package.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "arcp-integration-")
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	path := filepath.Join(dir, "arcp")
 	build := exec.Command("go", "build", "-o", path, "github.com/arcp-nats/arcp/cmd/arcp")
 	build.Stderr = os.Stderr

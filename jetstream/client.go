@@ -137,6 +137,26 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	return c, nil
 }
 
+// connectTry is how long ConnectRetrying waits before it says that there is no answer.
+const connectTry = 5 * time.Second
+
+// ConnectRetrying is Connect for a process that has nothing to do without a broker: it tries until ctx ends, and says
+// so in the log every few seconds. It fails only with the cause of ctx.
+func ConnectRetrying(ctx context.Context, cfg Config) (*Client, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, connectTry)
+		c, err := Connect(try, cfg)
+		cancel()
+		switch {
+		case err == nil:
+			return c, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		}
+		cfg.withDefaults().Logger.Warn("NATS cannot be reached, trying again", "error", err)
+	}
+}
+
 // Close ends the connection. Records that are still on their way are reported as UNAVAILABLE; whoever wants them stored
 // waits for them first. Close returns when everything that the client started has ended. Only the first call counts.
 func (c *Client) Close() {

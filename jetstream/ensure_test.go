@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -135,4 +136,18 @@ func TestStateIsReported(t *testing.T) {
 	b.start()
 	require.True(t, receive(t, patient(t), states))
 	require.True(t, c.Connected())
+}
+
+// ConnectRetrying finds a broker that comes late, and ends with its context.
+func TestConnectRetrying(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(patient(t))
+	enough := errors.New("enough")
+	cancel(enough)
+	_, err := jetstream.ConnectRetrying(ctx, jetstream.Config{URLs: []string{"nats://127.0.0.1:1"}})
+	require.ErrorIs(t, err, enough)
+
+	srv := natstest.Start(t)
+	c, err := jetstream.ConnectRetrying(patient(t), jetstream.Config{InProcess: srv.InProcess()})
+	require.NoError(t, err)
+	c.Close()
 }

@@ -86,9 +86,9 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		defer server.Shutdown()
 		broker.InProcess, natsURL = server.InProcess(), server.URL()
 	}
-	client, err := jetstream.Connect(drain, broker)
+	client, err := jetstream.ConnectRetrying(drain, broker)
 	if err != nil {
-		return err
+		return nil // told to leave before there was anything to do
 	}
 	defer client.Close()
 	drift, err := client.Ensure(drain, flags.topology())

@@ -76,7 +76,7 @@ func (c *command) run(drain, stop context.Context) error {
 	}
 	defer func() { _ = guard.Close() }()
 
-	client, err := c.connect(drain)
+	client, err := jetstream.ConnectRetrying(drain, jetstream.Config{URLs: c.plan.servers, Name: c.plan.name, Logger: c.log})
 	if err != nil {
 		if drain.Err() != nil {
 			return nil // told to leave before there was anything to do
@@ -124,22 +124,6 @@ func drainTimeout(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-// connect dials until NATS answers or ctx ends.
-func (c *command) connect(ctx context.Context) (*jetstream.Client, error) {
-	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		client, err := jetstream.Connect(try, jetstream.Config{URLs: c.plan.servers, Name: c.plan.name, Logger: c.log})
-		cancel()
-		if err == nil {
-			return client, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		c.log.Warn("NATS cannot be reached, trying again", "error", err)
-	}
 }
 
 func (c *command) register(w *worker.Worker, guard *program.Guard) error {
