@@ -168,22 +168,13 @@ func (s *session) acknowledge(seq uint64) {
 }
 
 // confirm is called for every message of the client: the first one shows that it holds the current resume token,
-// and the token before that is dead from now on.
+// and the token before that is dead from now on, or, if the bucket cannot be reached, from when the keeper can write.
 func (s *session) confirm() {
-	if s.confirmed.Load() {
+	if s.confirmed.Swap(true) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
-	defer cancel()
-	err := s.store.save(ctx, func(r *sessionRecord) { r.Previous = "" })
-	switch {
-	case err == nil:
-		s.confirmed.Store(true)
-	case envelope.CodeOf(err) == envelope.CodeAborted:
-		s.lost()
-	default:
-		s.logger.Warn("previous resume token not revoked yet", "error", err)
-	}
+	s.store.revokePrevious()
+	s.saveRecord(s.conn.ctx)
 }
 
 // lost ends the session here because its record says that another edge has it.

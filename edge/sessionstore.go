@@ -23,6 +23,7 @@ type sessionStore struct {
 	rec      sessionRecord
 	revision uint64
 	noted    *view.Checkpoint // newer than the stored one, for the next save
+	revoke   bool             // the previous token is to go with the next save
 	savedAt  time.Time
 }
 
@@ -76,16 +77,23 @@ func (st *sessionStore) note(c view.Checkpoint) {
 	}
 }
 
+// revokePrevious makes the next save end the token before the current one.
+func (st *sessionStore) revokePrevious() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.revoke = st.rec.Previous != ""
+}
+
 // due reports whether the record should be written: its lifetime runs from its last write, and a checkpoint is worth
 // writing every now and then.
 func (st *sessionStore) due(now time.Time, touch, checkpoint time.Duration) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	age := now.Sub(st.savedAt)
-	return age >= touch || (st.noted != nil && age >= checkpoint)
+	return st.revoke || age >= touch || (st.noted != nil && age >= checkpoint)
 }
 
-// save writes the record, with change applied to it and the noted checkpoint. It fails with ABORTED if another edge
+// save writes the record, with change applied to it and what was noted for it. It fails with ABORTED if another edge
 // has the session, and leaves the record unchanged on any failure.
 func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) error {
 	st.mu.Lock()
@@ -93,6 +101,9 @@ func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) e
 	next := st.rec
 	if st.noted != nil {
 		next.Checkpoint = *st.noted
+	}
+	if st.revoke {
+		next.Previous = ""
 	}
 	if change != nil {
 		change(&next)
@@ -108,7 +119,7 @@ func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) e
 	if err != nil {
 		return err
 	}
-	st.rec, st.revision, st.noted, st.savedAt = next, revision, nil, time.Now()
+	st.rec, st.revision, st.noted, st.revoke, st.savedAt = next, revision, nil, false, time.Now()
 	return nil
 }
 
