@@ -303,3 +303,29 @@ func TestMaxJobsPerSession(t *testing.T) {
 	require.Equal(t, "RESOURCE_EXHAUSTED", m.Payload()["code"])
 	require.Equal(t, true, m.Payload()["retryable"])
 }
+
+func TestTI6RetryableIsAlwaysWritten(t *testing.T) {
+	_, _, p, _ := session(t)
+	for _, tool := range []string{"Bad", "nosuch", "echo@9", "panic"} {
+		p.Invoke(tool, 1)
+		require.Contains(t, last(p.Until("job.failed")).Payload(), "retryable", tool)
+	}
+}
+
+// TestID2ArgumentsAreComparedAsValues: members in any order and white space do not matter, everything else does.
+func TestID2ArgumentsAreComparedAsValues(t *testing.T) {
+	_, _, p, _ := session(t)
+	invoke := func(arguments string) wstest.Message {
+		p.SendRaw(`{"arcp":"1.1","id":"` + string(envelope.NewMessageID()) + `","timestamp":"2026-01-01T00:00:00Z",` +
+			`"type":"tool.invoke","idempotency_key":"k","payload":{"tool":"echo","arguments":` + arguments + `}}`)
+		return p.Next()
+	}
+	job := invoke(`{"a":1,"b":[1,{"c":null,"d":"x"}]}`)["job_id"]
+	p.Until("job.completed")
+	same := invoke("{ \"b\" : [1, {\"d\":\"\\u0078\",\"c\":null}],\n\t\"a\" : 1 }")
+	require.Equal(t, "job.accepted", same.Type())
+	require.Equal(t, job, same["job_id"])
+	for _, other := range []string{`{"a":1,"b":[1,{"c":null,"d":"y"}]}`, `{"a":1,"b":[{"c":null,"d":"x"},1]}`, `{"a":1}`, `null`} {
+		require.Equal(t, "job.failed", invoke(other).Type(), other)
+	}
+}

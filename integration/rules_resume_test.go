@@ -324,3 +324,17 @@ func TestASessionMovesToTheFeedOfItsEdge(t *testing.T) {
 	r.peer.Invoke("count", map[string]any{"to": 10})
 	r.finish(edges[1].url, 6*(13+3)+13)
 }
+
+func TestRE7WhatIsNotCountedIsNotReplayed(t *testing.T) {
+	_, e, p, accepted := session(t)
+	p.Send("ping", map[string]any{})
+	p.Expect("pong")
+	p.Quiet()
+	p.Invoke("echo", 1)
+	p.Until("job.completed")
+	p.Drop()
+	q := wstest.Dial(t, e.url)
+	q.Resume(token(accepted), 0)
+	require.Equal(t, []string{"job.accepted", "job.started", "job.completed"}, types(q.Until("job.completed")))
+	q.Quiet()
+}

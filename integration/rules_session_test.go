@@ -348,3 +348,9 @@ func TestNackNamesTheMemberAndTheMessage(t *testing.T) {
 	require.Equal(t, "msg_readable", m["correlation_id"])
 	require.Contains(t, m.Payload()["message"], "timestamp")
 }
+
+func TestFC3ThereIsNoWindowUnlessAsked(t *testing.T) {
+	_, _, p, _ := session(t)
+	p.Invoke("log", map[string]any{"lines": 2000})
+	require.Equal(t, 2003, last(p.Until("job.completed")).Seq(), "nothing was acknowledged")
+}
