@@ -65,14 +65,20 @@ func (p *process) run(ctx context.Context, r Runner) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	open, err := p.gate(r.Guard)
+	if err != nil {
+		return nil, envelope.Errorf(envelope.CodeUnavailable, "program cannot be started: %w", err)
+	}
 	out, errs, err := p.start()
 	if err != nil {
+		open()
 		return nil, envelope.Errorf(envelope.CodeUnavailable, "program cannot be started: %w", err)
 	}
 	defer closeAll([]*os.File{out, errs})
 	group := p.cmd.Process.Pid
 	r.Guard.watch(group)
 	defer r.Guard.forget(group)
+	open()
 
 	ended := make(chan struct{})
 	// What the program says must be read to its end even after the job's
