@@ -105,11 +105,13 @@ func TestQueueFetchesNothingAhead(t *testing.T) {
 	fetch(t, q, 3)
 	consumer, err := upstream(t, srv).Consumer(patient(t), subjects.StreamName(0), subjects.ConsumerName("q"))
 	require.NoError(t, err)
-	info, err := consumer.Info(patient(t))
-	require.NoError(t, err)
-	require.Equal(t, 3, info.NumAckPending)
-	require.EqualValues(t, 17, info.NumPending)
-	require.Zero(t, info.NumWaiting)
+	require.Eventually(t, func() bool { // the broker counts what is stored a little later
+		info, err := consumer.Info(patient(t))
+		require.NoError(t, err)
+		require.Equal(t, 3, info.NumAckPending)
+		require.Zero(t, info.NumWaiting)
+		return info.NumPending == 17
+	}, patience, time.Millisecond)
 }
 
 func TestQueueFetchWaits(t *testing.T) {
