@@ -10,15 +10,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Canonical is the canonical form of a JSON value: RFC 8785 member order,
-// string escapes and white space, while numbers keep their spelling.
-//
-// RFC 8785 would print numbers as 64-bit floats. That makes
-// 9007199254740993 and 9007199254740992 the same request, and ID-2 says that
-// even 1 and 1.0 differ.
+// Canonical is the canonical form of a JSON value (RFC 8785), with one
+// exception: an integer that is written without fraction and exponent keeps
+// its digits. RFC 8785 reads every number as a 64-bit float, which makes
+// 9007199254740993 and 9007199254740992 the same request; two requests with
+// different order numbers must not be. 1.0, 1e0 and 1 are the same.
 func Canonical(value json.RawMessage) ([]byte, error) {
 	v := jsontext.Value(value).Clone()
-	err := v.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))
+	err := v.Canonicalize(jsontext.CanonicalizeRawInts(false))
 	if err != nil {
 		return nil, fmt.Errorf("envelope: no canonical form: %w", syntaxReason(err))
 	}

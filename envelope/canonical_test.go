@@ -14,8 +14,8 @@ func TestCanonical(t *testing.T) {
 		`{"\u0061":"\u00e9\/\u000a"}`:           `{"a":"é/\n"}`,
 		// Names in the order of UTF-16: the emoji's surrogates before U+FB33.
 		"{\"\ufb33\":1,\"\U0001F600\":2,\"€\":3,\"\\r\":4,\"1\":5}": "{\"\\r\":4,\"1\":5,\"€\":3,\"\U0001F600\":2,\"\ufb33\":1}",
-		// Numbers keep their spelling.
-		`[1,1.0,1e0,9007199254740993,9007199254740992]`: `[1,1.0,1e0,9007199254740993,9007199254740992]`,
+		// Numbers as ECMAScript prints them, but integers keep every digit.
+		`[1,1.0,1e0,-0.0,1e21,0.1e-6,9007199254740993,9007199254740992]`: `[1,1,1,0,1e+21,1e-7,9007199254740993,9007199254740992]`,
 	} {
 		got, err := Canonical(json.RawMessage(in))
 		require.NoError(t, err, in)
@@ -32,7 +32,7 @@ func TestCanonical(t *testing.T) {
 }
 
 // ID-2: the same tool and arguments give the same fingerprint, however they
-// are spelled; 1 and 1.0 differ.
+// are spelled: 1 and 1.0 are one number (RFC 8785).
 func Test_ID_2_Fingerprint(t *testing.T) {
 	print := func(tool, arguments string, lease *Lease) string {
 		f, err := Fingerprint(tool, json.RawMessage(arguments), lease)
@@ -41,9 +41,9 @@ func Test_ID_2_Fingerprint(t *testing.T) {
 		return f
 	}
 	one := print("report@2", `{"a":1,"b":[2]}`, nil)
-	require.Equal(t, one, print("report@2", "{ \"b\" : [2],\n\"\\u0061\":1}", nil))
+	require.Equal(t, one, print("report@2", "{ \"b\" : [2.0],\n\"\\u0061\":1e0}", nil))
 	different := []string{
-		print("report@1", `{"a":1,"b":[2]}`, nil), print("report@2", `{"a":1.0,"b":[2]}`, nil),
+		print("report@1", `{"a":1,"b":[2]}`, nil), print("report@2", `{"a":1.5,"b":[2]}`, nil),
 		print("report@2", `{"a":1}`, nil), print("report@2", `{"a":1,"b":[2]}`, &Lease{}),
 		print("report@2", `{"a":1,"b":[2]}`, &Lease{ModelUse: []string{}}),
 		print("report@2", `9007199254740993`, nil), print("report@2", `9007199254740992`, nil),
