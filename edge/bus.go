@@ -23,6 +23,11 @@ type Log interface {
 	// ReadSession passes the records of one session from position from to fn, in log order, and returns once fn has
 	// returned false or a record at or after until was passed. There must be such a record.
 	ReadSession(ctx context.Context, session subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
+	// ReadRange passes the records on exactly one subject from position from to fn, in log order, and returns once fn has
+	// returned false or a record at or after until was passed. There must be such a record; NOT_FOUND: it has aged out.
+	ReadRange(ctx context.Context, subject subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
+	// ReadJob passes the records that now stand on exactly one subject to fn, oldest first, until fn returns false.
+	ReadJob(ctx context.Context, subject subjects.Subject, fn func(*record.Record) bool) error
 	// Bounds returns the positions of the first and the last record that the shard holds.
 	Bounds(ctx context.Context, shard int) (first, last uint64, err error)
 	// LastOf returns the last record on one subject.

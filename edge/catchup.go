@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -22,6 +23,7 @@ func (s *session) begin(barrier uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.barrier = barrier
+	s.matchWatchers()
 	if barrier == 0 {
 		s.state = live
 		return
@@ -48,6 +50,7 @@ func (s *session) catchUp() {
 		place, from, until := s.gap()
 		if s.state == behind && from > until {
 			s.state = live
+			s.tellWatchers()
 		}
 		over := s.state != behind
 		s.mu.Unlock()
@@ -113,11 +116,20 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 	if first > from {
 		return errAgedOut
 	}
-	return s.srv.log.ReadSession(ctx, s.store.at(place), from, until, func(rec *record.Record) bool {
+	var failed error
+	err = s.srv.log.ReadSession(ctx, s.store.at(place), from, until, func(rec *record.Record) bool {
+		var shown []*record.Record // the view stays as it is until this goroutine folds the next record
+		if shown, failed = shownBy(ctx, s.srv.log, s.view, rec); failed != nil {
+			return false
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.state == behind && !s.fold(rec) && s.view.Place() == place
+		return s.state == behind && !s.fold(rec, shown...) && s.view.Place() == place
 	})
+	if envelope.CodeOf(failed) == envelope.CodeNotFound {
+		return errAgedOut
+	}
+	return cmp.Or(err, failed)
 }
 
 // waitRoom waits until the socket has taken most of what waits for it, and the ack window is open. It is false when the connection has ended.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
 )
 
 // hub holds the feeds that this edge reads: its own for as long as it runs, and a foreign one for as long as it
@@ -39,6 +40,7 @@ type feed struct {
 
 	mu       sync.Mutex
 	sessions map[string][]*session // by session id; two for one id while one takes over from the other
+	watchers map[string][]*watcher // by the id of the watched job
 }
 
 func newHub(ctx context.Context, log Log, logger *slog.Logger) *hub {
@@ -51,7 +53,8 @@ func (h *hub) use(ctx context.Context, key view.Place) (*feed, error) {
 	f := h.feeds[key]
 	if f == nil {
 		readCtx, cancel := context.WithCancel(h.ctx)
-		f = &feed{key: key, cancel: cancel, ready: make(chan struct{}), sessions: make(map[string][]*session)}
+		f = &feed{key: key, cancel: cancel, ready: make(chan struct{}),
+			sessions: make(map[string][]*session), watchers: make(map[string][]*watcher)}
 		h.feeds[key] = f
 		h.wg.Go(func() { h.read(readCtx, f) })
 	}
@@ -115,13 +118,20 @@ func (h *hub) read(ctx context.Context, f *feed) {
 	}
 }
 
-// offer hands a record to the sessions that it is for.
+// offer hands a record to the sessions that it is for, and to those that watch its job.
 func (f *feed) offer(rec *record.Record) {
 	f.mu.Lock()
 	sessions := f.sessions[rec.Subject.Session]
+	var watchers []*watcher
+	if rec.Subject.Lane == subjects.Event && len(f.watchers) > 0 {
+		watchers = f.watchers[rec.Subject.Job]
+	}
 	f.mu.Unlock()
 	for _, s := range sessions {
 		s.offer(rec)
+	}
+	for _, w := range watchers {
+		w.offer(rec)
 	}
 	f.pos.Store(rec.Seq)
 }
@@ -137,13 +147,30 @@ func (f *feed) attach(s *session) {
 func (f *feed) detach(s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	id := string(s.id)
-	rest := slices.DeleteFunc(slices.Clone(f.sessions[id]), func(other *session) bool { return other == s })
+	without(f.sessions, string(s.id), s)
+}
+
+// watch makes the feed offer w the events of its job from now on.
+func (f *feed) watch(w *watcher) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watchers[w.job] = append(slices.Clone(f.watchers[w.job]), w)
+}
+
+func (f *feed) unwatch(w *watcher) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	without(f.watchers, w.job, w)
+}
+
+// without takes one out of a list in a map. The list may be iterated over elsewhere; it is replaced, not changed.
+func without[T comparable](lists map[string][]T, key string, one T) {
+	rest := slices.DeleteFunc(slices.Clone(lists[key]), func(other T) bool { return other == one })
 	if len(rest) == 0 {
-		delete(f.sessions, id)
+		delete(lists, key)
 		return
 	}
-	f.sessions[id] = rest
+	lists[key] = rest
 }
 
 func isClosed(c <-chan struct{}) bool {

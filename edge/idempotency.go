@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
 
@@ -95,13 +98,57 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, d
 		return nil, err
 	}
 	if stored {
-		return inv.replay(&known), nil
+		return i.again(ctx, s, inv, &known, sub)
 	}
 	// The edge that wrote the record died before it stored the invocation. No client has seen the acceptance, so
 	// the job starts now, where this client is waiting. The log takes a job id once, should the two still meet.
 	inv.job, inv.accepted = known.Job, nil
 	return nil, nil
 }
+
+// again is the answer to a retry of a job that exists: its acceptance. In another session than the job's, its client is
+// waiting for the job too: the session watches the job from here on. All of it is in one record.
+func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, sub subjects.Subject) ([]*envelope.Envelope, error) {
+	answer := inv.replay(known)
+	if sub.Session == string(s.id) {
+		return answer, nil
+	}
+	if watched := s.watchCount(); watched >= s.srv.cfg.MaxJobsPerSession {
+		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
+			"the session watches %d jobs, the limit is %d", watched, s.srv.cfg.MaxJobsPerSession)), nil
+	}
+	watch, err := i.watchFromHere(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	begin, err := envelope.New(view.TypeWatched, watch)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
+	}
+	begin.SessionID = s.id
+	return append(answer, begin), nil
+}
+
+// watchFromHere is a watch that shows what the job says from now on. Of a job that has ended it shows the record that
+// ended it: without that, the client would wait for ever.
+func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (*view.Watch, error) {
+	events := subjects.JobEvents(sub)
+	watch := &view.Watch{Subject: events.String()}
+	err := i.log.ReadJob(ctx, events, func(rec *record.Record) bool {
+		if run := watch.Run; run.Hear(rec) {
+			if ends(rec) {
+				return false
+			}
+			watch.Run = run
+		}
+		watch.Pos = rec.Seq
+		return true
+	})
+	return watch, err
+}
+
+// ends reports whether a record of a job holds its terminal event.
+func ends(rec *record.Record) bool { return slices.ContainsFunc(rec.Types, terminal) }
 
 // stored reports whether the invocation is in the log. It may be on its way from another edge at this moment, so it
 // is looked for until that edge would have given up.

@@ -153,8 +153,13 @@ func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (
 			return nil, err
 		}
 		var left uint64
+		var failed error
 		err = log.ReadSession(ctx, subject, v.Pos()+1, barrier, func(r *record.Record) bool {
-			v.Apply(r, func(view.Frame) {})
+			var shown []*record.Record
+			if shown, failed = shownBy(ctx, log, v, r); failed != nil {
+				return false
+			}
+			v.Apply(r, func(view.Frame) {}, shown...)
 			if v.Seq() <= last && v.Seq() >= told.from.Seq+replayStep {
 				told.from = v.Checkpoint()
 			}
@@ -162,6 +167,10 @@ func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (
 			return v.Place() == place
 		})
 		switch {
+		case envelope.CodeOf(failed) == envelope.CodeNotFound:
+			return nil, errNotResumable
+		case failed != nil:
+			return nil, failed
 		case err != nil:
 			return nil, err
 		case v.Place() == place:

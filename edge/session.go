@@ -68,6 +68,8 @@ type session struct {
 	// lastWord is what a closing session says in the end, nil for nothing.
 	lastWord *envelope.SessionEvicted
 
+	watchers map[string]*watcher // of the jobs that the view watches, by job
+
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place
 	goalReached chan struct{} // nil: nobody waits
@@ -91,7 +93,13 @@ func (s *session) offer(rec *record.Record) {
 	defer s.mu.Unlock()
 	switch s.state {
 	case live:
-		if full := s.fold(rec); full && s.state == live {
+		shown, here := s.kept(rec)
+		if !here { // what it shows has to be read from the log
+			s.offered = rec.Seq
+			s.fallBehind()
+			return
+		}
+		if full := s.fold(rec, shown...); full && s.state == live {
 			s.fallBehind()
 		}
 	case behind:
@@ -100,8 +108,9 @@ func (s *session) offer(rec *record.Record) {
 	}
 }
 
-// fold renders one record to the socket and reports whether the socket has enough for now. It needs the lock.
-func (s *session) fold(rec *record.Record) (full bool) {
+// fold renders one record, and what it shows of another session's log, to the socket and reports whether the socket has
+// enough for now. It needs the lock.
+func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) {
 	if held, ok := parseHeld(rec); ok && held.Epoch > s.epoch {
 		s.evict(envelope.CodeAborted, "the session was resumed elsewhere")
 		return true
@@ -110,7 +119,8 @@ func (s *session) fold(rec *record.Record) (full bool) {
 		if f.Seq > s.skip && s.show(f) {
 			full = true
 		}
-	})
+	}, shown...)
+	s.matchWatchers()
 	s.history.Note(s.view)
 	s.noteGoal()
 	s.finishClose()
@@ -136,6 +146,7 @@ func (s *session) leave(reason error) {
 	s.mu.Lock()
 	was, f := s.state, s.feed
 	s.state = ended
+	s.endWatchers()
 	closed := s.closed
 	seq, open := s.view.Seq(), s.view.OpenJobCount()
 	s.mu.Unlock()
@@ -195,4 +206,11 @@ func (s *session) openJobCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.view.OpenJobCount()
+}
+
+// watchCount is how many jobs of other sessions the session watches.
+func (s *session) watchCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view.WatchCount()
 }

@@ -182,10 +182,13 @@ func TestCodesOfTheLaterVocabulary(t *testing.T) {
 	require.Equal(t, "DUPLICATE_KEY", p.Expect("job.failed").Payload()["code"])
 }
 
-func TestID3ARetryGetsTheSameAcceptanceAndNothingElse(t *testing.T) {
+func TestID3ARetryGetsTheSameAcceptance(t *testing.T) {
 	_, e, p, _ := session(t)
 	p.Invoke("echo", map[string]any{"a": 1, "b": 2}, "idempotency_key", "nightly")
 	job := p.Until("job.completed")[0].Str("job_id")
+	again := p.Invoke("echo", map[string]any{"b": 2.0, "a": 1}, "idempotency_key", "nightly")
+	require.Equal(t, again, p.Expect("job.accepted")["correlation_id"])
+	p.Quiet()                      // nothing else: this session has it all
 	retry := wstest.Dial(t, e.url) // of the same principal, on another connection
 	session := retry.Open(aliceToken)["session_id"]
 	id := retry.Invoke("echo@1", map[string]any{"b": 2, "a": 1}, "idempotency_key", "nightly")
@@ -195,7 +198,6 @@ func TestID3ARetryGetsTheSameAcceptanceAndNothingElse(t *testing.T) {
 	require.Equal(t, id, m["correlation_id"])
 	require.Equal(t, session, m["session_id"])
 	require.Equal(t, "nightly", m["idempotency_key"])
-	retry.Quiet()
 }
 
 func TestID4AnotherRequestUnderTheKeyIsAConflict(t *testing.T) {

@@ -32,17 +32,24 @@ func (c *Client) ReadSession(ctx context.Context, session subjects.Subject, from
 func (c *Client) ReadJob(ctx context.Context, subject subjects.Subject, fn func(*record.Record) bool) error {
 	last, err := c.LastOf(ctx, subject)
 	if err == nil {
-		name := subject.String()
-		err = c.readStored(ctx, subject.Shard, readBack{
-			filters: []string{name},
-			wanted:  func(subject string) bool { return subject == name },
-			next:    1, until: last.Seq, fn: fn,
-		})
+		err = c.ReadRange(ctx, subject, 1, last.Seq, fn)
 	}
 	if envelope.CodeOf(err) == envelope.CodeNotFound {
 		return nil
 	}
 	return err
+}
+
+// ReadRange passes the records on exactly this subject from position from on to fn, in log order, each once, until it has
+// passed one at or after until, or fn returns false. It must be known that there is a record at until; if the log does
+// not hold it any more the error is NOT_FOUND.
+func (c *Client) ReadRange(ctx context.Context, subject subjects.Subject, from, until uint64, fn func(*record.Record) bool) error {
+	name := subject.String()
+	return c.readStored(ctx, subject.Shard, readBack{
+		filters: []string{name},
+		wanted:  func(subject string) bool { return subject == name },
+		next:    from, until: until, fn: fn,
+	})
 }
 
 // readBack is a read of what is stored.

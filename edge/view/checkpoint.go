@@ -13,11 +13,17 @@ type Checkpoint struct {
 	Pos   uint64 `json:"pos"`
 	// Jobs are the open jobs and the attempt at each that is listened to.
 	Jobs map[string]Run `json:"jobs,omitempty"`
+	// Watches are the jobs of other sessions that are watched and have not ended.
+	Watches map[string]Watch `json:"watches,omitempty"`
 }
 
 // Checkpoint returns the view's state; later changes to the view do not show in it.
 func (v *View) Checkpoint() Checkpoint {
-	return Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
+	c := Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
+	if len(v.watches) > 0 {
+		c.Watches = v.Watches()
+	}
+	return c
 }
 
 // Restore returns the view that c was taken of.
@@ -26,7 +32,14 @@ func Restore(c Checkpoint) *View {
 	if jobs == nil {
 		jobs = make(map[string]Run)
 	}
-	return &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs}
+	v := &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs}
+	if len(c.Watches) > 0 {
+		v.watches = make(map[string]*Watch, len(c.Watches))
+		for id, w := range c.Watches {
+			v.watches[id] = &w
+		}
+	}
+	return v
 }
 
 const (

@@ -29,6 +29,9 @@ var home = view.Place{Feed: "edge-1"}
 //	                                               POS event JOB|- [attempt=N] [by=NAME] TYPE[,TYPE...]
 //	                                               POS input JOB
 //	                                               POS moved FEED START
+//	                                               POS watched JOB POS
+//	                                               POS shown JOB POS
+//	other                       the same, in the log of another session, whose jobs are watched
 //	in FEED                     records from now on stand in this feed
 //	state                       event_seq, position and open jobs
 //	restart                     store the checkpoint as JSON and go on from it, as another edge would
@@ -36,6 +39,7 @@ func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var v *view.View
 		feed := home.Feed
+		var others []*record.Record
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "new":
@@ -46,15 +50,22 @@ func TestScripts(t *testing.T) {
 			case "record":
 				var out strings.Builder
 				for line := range strings.Lines(d.Input) {
-					v.Apply(parse(t, feed, line), func(f view.Frame) {
+					rec := parse(t, feed, line)
+					v.Apply(rec, func(f view.Frame) {
 						seq := "-"
 						if f.Seq > 0 {
 							seq = strconv.FormatUint(f.Seq, 10)
 						}
 						fmt.Fprintf(&out, "%s %s %s\n", seq, f.Type, id(t, f.Line))
-					})
+						require.Equal(t, "sess_1", session(t, f.Line))
+					}, shownBy(v, rec, others)...)
 				}
 				return out.String()
+			case "other":
+				for line := range strings.Lines(d.Input) {
+					others = append(others, parseOf(t, "edge-9", "sess_9", line))
+				}
+				return ""
 			case "in":
 				feed = d.CmdArgs[0].Key
 				return ""
@@ -78,18 +89,40 @@ func describe(t *testing.T, v *view.View) string {
 	t.Helper()
 	jobs, err := json.Marshal(v.Checkpoint().Jobs) // sorted by name
 	require.NoError(t, err)
-	return fmt.Sprintf("seq=%d feed=%s pos=%d open=%s\n", v.Seq(), v.Place().Feed, v.Pos(), jobs)
+	watches := ""
+	if v.WatchCount() > 0 {
+		all, err := json.Marshal(v.Watches())
+		require.NoError(t, err)
+		watches = " watches=" + string(all)
+	}
+	return fmt.Sprintf("seq=%d feed=%s pos=%d open=%s%s\n", v.Seq(), v.Place().Feed, v.Pos(), jobs, watches)
+}
+
+// shownBy picks what a record shows.
+func shownBy(v *view.View, rec *record.Record, others []*record.Record) (shown []*record.Record) {
+	rng, ok := v.Shows(rec)
+	for _, other := range others {
+		if ok && other.Subject.String() == rng.Subject && other.Seq > rng.After && other.Seq <= rng.To {
+			shown = append(shown, other)
+		}
+	}
+	return shown
 }
 
 // parse reads a record of a script. Envelope ids are made from the position, so that the output shows which line
 // was rendered.
 func parse(t *testing.T, feed, line string) *record.Record {
 	t.Helper()
+	return parseOf(t, feed, "sess_1", line)
+}
+
+func parseOf(t *testing.T, feed, session, line string) *record.Record {
+	t.Helper()
 	words := strings.Fields(line)
 	require.GreaterOrEqual(t, len(words), 3, line)
 	pos, err := strconv.ParseUint(words[0], 10, 64)
 	require.NoError(t, err)
-	sub := subjects.Subject{Feed: feed, Principal: "alice", Session: "sess_1", Job: words[2]}
+	sub := subjects.Subject{Feed: feed, Principal: "alice", Session: session, Job: words[2]}
 	if sub.Job == "-" {
 		sub.Job = ""
 	}
@@ -121,6 +154,15 @@ func parse(t *testing.T, feed, line string) *record.Record {
 		sub.Lane, sub.Job = subjects.Event, ""
 		types = []envelope.Type{view.TypeMoved}
 		payload = fmt.Sprintf(`{"to":{"shard":0,"feed":%q},"start":%s}`, words[2], words[3])
+	case "watched":
+		sub.Lane, sub.Job = subjects.Event, ""
+		types = []envelope.Type{view.TypeWatched}
+		events := subjects.Subject{Lane: subjects.Event, Feed: "edge-9", Principal: "alice", Session: "sess_9", Job: words[2]}
+		payload = fmt.Sprintf(`{"subject":%q,"pos":%s}`, events, words[3])
+	case "shown":
+		sub.Lane, sub.Job = subjects.Event, ""
+		types = []envelope.Type{view.TypeShown}
+		payload = fmt.Sprintf(`{"job":%q,"to":%s}`, words[2], words[3])
 	default:
 		t.Fatalf("unknown lane in %q", line)
 	}
@@ -128,7 +170,7 @@ func parse(t *testing.T, feed, line string) *record.Record {
 	for i, typ := range types {
 		envelopes[i] = &envelope.Envelope{
 			ID: envelope.MessageID(fmt.Sprintf("msg_%d.%d", pos, i+1)), Timestamp: envelope.Now(),
-			Type: typ, Payload: json.RawMessage(payload),
+			Type: typ, SessionID: envelope.SessionID(session), Payload: json.RawMessage(payload),
 		}
 	}
 	rec, err := record.New(sub, envelopes...)
@@ -139,9 +181,21 @@ func parse(t *testing.T, feed, line string) *record.Record {
 
 func id(t *testing.T, line []byte) string {
 	t.Helper()
-	var e struct {
-		ID string `json:"id"`
-	}
+	return decoded(t, line).ID
+}
+
+func session(t *testing.T, line []byte) string {
+	t.Helper()
+	return decoded(t, line).SessionID
+}
+
+type ids struct {
+	ID        string `json:"id"`
+	SessionID string `json:"session_id"`
+}
+
+func decoded(t *testing.T, line []byte) (e ids) {
+	t.Helper()
 	require.NoError(t, json.Unmarshal(line, &e))
-	return e.ID
+	return e
 }

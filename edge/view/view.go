@@ -1,8 +1,6 @@
 package view
 
 import (
-	"encoding/json"
-
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -41,6 +39,8 @@ type View struct {
 	place Place
 	pos   uint64
 	jobs  map[string]Run
+	// watches are the jobs of other sessions whose events are shown, by id.
+	watches map[string]*Watch
 }
 
 // Run is the attempt at an open job that is being listened to.
@@ -78,13 +78,20 @@ func (v *View) OpenJobs() []envelope.JobID {
 func (v *View) OpenJobCount() int { return len(v.jobs) }
 
 // Apply folds one record and passes each envelope that it renders to emit, in order. A record at or before Pos has
-// been folded already and is ignored, so overlapping reads of the log do no harm; so is one at another place.
-func (v *View) Apply(rec *record.Record, emit func(Frame)) {
-	if rec.Seq <= v.pos || rec.Subject.Shard != v.place.Shard || rec.Subject.Feed != v.place.Feed {
+// been folded already and is ignored, so overlapping reads of the log do no harm; so is one at another place. If the
+// record shows a part of another session's log (see Shows), shown are the records of that part, in order.
+func (v *View) Apply(rec *record.Record, emit func(Frame), shown ...*record.Record) {
+	if !v.next(rec) {
 		return
 	}
+	rng, shows := v.Shows(rec)
 	v.pos = rec.Seq
-	if move, moved := parseMove(rec); moved {
+	if shows {
+		v.show(rng, rec.Subject.Session, shown, emit)
+		return
+	}
+	var move Move
+	if markOf(rec, TypeMoved, &move) && move.To.Feed != "" {
 		v.place, v.pos = move.To, move.Start
 		return
 	}
@@ -98,18 +105,9 @@ func (v *View) Apply(rec *record.Record, emit func(Frame)) {
 	}
 }
 
-// parseMove returns where the session goes on, if that is what a record says.
-func parseMove(rec *record.Record) (Move, bool) {
-	if len(rec.Types) != 1 || rec.Types[0] != TypeMoved {
-		return Move{}, false
-	}
-	var body struct {
-		Payload Move `json:"payload"`
-	}
-	if err := json.Unmarshal(rec.Body, &body); err != nil || body.Payload.To.Feed == "" {
-		return Move{}, false
-	}
-	return body.Payload, true
+// next reports whether a record is one that has not been folded yet, at the place of the session.
+func (v *View) next(rec *record.Record) bool {
+	return rec.Seq > v.pos && rec.Subject.Shard == v.place.Shard && rec.Subject.Feed == v.place.Feed
 }
 
 // accept opens a job and renders the acceptance, the first line of an invocation. The second line, the command, is
@@ -133,6 +131,10 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		return
 	}
 	for typ, line := range rec.Lines() {
+		if typ == TypeWatched && job == "" {
+			v.watch(line)
+			continue
+		}
 		v.render(typ, line, emit)
 		if job != "" && terminal(typ) {
 			delete(v.jobs, job)
@@ -141,26 +143,33 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 	}
 }
 
-// listen reports whether a record about a job is heard, and turns to its attempt if that is the later one. Records
-// without an attempt are the runtime's own and are heard while the job is open.
+// listen reports whether a record about a job of this session is heard.
+func (v *View) listen(rec *record.Record) bool {
+	run, open := v.jobs[rec.Subject.Job]
+	if !open || !run.Hear(rec) {
+		return false
+	}
+	v.jobs[rec.Subject.Job] = run
+	return true
+}
+
+// Hear reports whether a record about an open job is heard, and turns to its attempt if that is the later one. Records
+// without an attempt are the runtime's own and are always heard.
 //
 // Two workers can be given the same attempt when a consumer's leader is lost before its count was replicated. Then
 // the one that started last is heard: the other is the one whose delivery was forgotten.
-func (v *View) listen(rec *record.Record) bool {
-	cur, open := v.jobs[rec.Subject.Job]
+func (r *Run) Hear(rec *record.Record) bool {
 	switch {
-	case !open:
-		return false
 	case rec.Attempt == 0:
 		return true
-	case rec.Attempt < cur.Attempt:
+	case rec.Attempt < r.Attempt:
 		return false
-	case rec.Attempt == cur.Attempt && rec.Sender != cur.Sender:
+	case rec.Attempt == r.Attempt && rec.Sender != r.Sender:
 		if len(rec.Types) == 0 || rec.Types[0] != envelope.TypeJobStarted {
 			return false
 		}
 	}
-	v.jobs[rec.Subject.Job] = Run{Attempt: rec.Attempt, Sender: rec.Sender}
+	r.Attempt, r.Sender = rec.Attempt, rec.Sender
 	return true
 }
 
