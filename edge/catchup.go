@@ -45,7 +45,8 @@ func (s *session) fallBehind() {
 func (s *session) catchUp() {
 	wait := backoff.NewExponentialBackOff()
 	wait.MaxInterval = 2 * time.Second
-	for s.waitRoom() {
+	told := false // the client, that it is behind
+	for s.waitRoom(&told) {
 		s.mu.Lock()
 		place, from, until := s.gap()
 		if s.state == behind && from > until {
@@ -55,6 +56,9 @@ func (s *session) catchUp() {
 		over := s.state != behind
 		s.mu.Unlock()
 		if over {
+			if told {
+				s.backpressure(&envelope.Backpressure{Reason: "the client has caught up"})
+			}
 			return
 		}
 		switch err := s.readBack(place, from, until); {
@@ -132,16 +136,35 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 	return cmp.Or(err, failed)
 }
 
-// waitRoom waits until the socket has taken most of what waits for it, and the ack window is open. It is false when the connection has ended.
-func (s *session) waitRoom() bool {
+// waitRoom waits until the socket has taken most of what waits for it, and the ack window is open. It is false when the
+// connection has ended. A client that keeps it waiting for long is told once.
+func (s *session) waitRoom(told *bool) bool {
+	slow := time.NewTimer(s.srv.cfg.SlowAfter)
+	defer slow.Stop()
 	for !s.conn.out.roomy() || !s.windowOpen() {
 		select {
 		case <-s.roomed:
+		case <-slow.C:
+			if *told {
+				continue
+			}
+			*told = true
+			full := uint64(0)
+			reason := "the client does not read: events wait in the log"
+			if s.conn.out.roomy() {
+				reason = "the ack window is full: events wait in the log"
+			}
+			s.backpressure(&envelope.Backpressure{BufferRemainingBytes: &full, Reason: reason})
 		case <-s.conn.ctx.Done():
 			return false
 		}
 	}
 	return s.conn.ctx.Err() == nil
+}
+
+// backpressure tells the client how the way to it fares, out of band: in the log it would wait behind what it is about.
+func (s *session) backpressure(payload *envelope.Backpressure) {
+	s.conn.send(s.answer(nil, envelope.TypeBackpressure, payload))
 }
 
 // nudge tells catchUp that there is room again.

@@ -62,6 +62,9 @@ type Config struct {
 	// MaxQueueBytes bounds the events that wait for one socket; past it the session reads on from the log when the
 	// socket has taken them. Default 256 KiB.
 	MaxQueueBytes int
+	// SlowAfter is how long a client may keep events waiting, by not reading or not acknowledging, before it is told so
+	// with backpressure. Default 1 s.
+	SlowAfter time.Duration
 	// MaxQueue is how long a job may wait for a worker, and MaxRuntime how long an attempt at it may run; a job that has
 	// not ended after both together fails as well. What is overdue fails with DEADLINE_EXCEEDED. Together they must be
 	// less than what the log retains. Default 24 h each.
@@ -123,6 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"IdlePing", &c.IdlePing, 30 * time.Second},
 		{"DrainTimeout", &c.DrainTimeout, 30 * time.Second},
 		{"MoveAfter", &c.MoveAfter, 15 * time.Second},
+		{"SlowAfter", &c.SlowAfter, time.Second},
 		{"MaxQueue", &c.MaxQueue, 24 * time.Hour},
 		{"MaxRuntime", &c.MaxRuntime, 24 * time.Hour},
 		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},

@@ -13,6 +13,6 @@ func (srv *Server) LogConnected(connected bool) {
 			none := uint32(0)
 			payload = &envelope.Backpressure{DesiredRatePerSecond: &none, Reason: "the log cannot be reached"}
 		}
-		s.conn.send(s.answer(nil, envelope.TypeBackpressure, payload))
+		s.backpressure(payload)
 	}
 }

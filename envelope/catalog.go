@@ -125,7 +125,7 @@ var catalogue = [...]Row{
 	{Type: TypeCancelRefused, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelRefused], Support: Implemented, Proof: "TestCX1Refusals"},
 	{Type: TypeInterrupt, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Interrupt]},
 	{Type: TypeResume, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Resume]},
-	{Type: TypeBackpressure, Group: GroupControl, Direction: Both, Countable: true, New: payload[Backpressure], Support: Implemented, Proof: "TestNATSKilledAndRestarted", Note: "sent out of band when the log goes and comes back; from clients: nack UNIMPLEMENTED"},
+	{Type: TypeBackpressure, Group: GroupControl, Direction: Both, Countable: true, New: payload[Backpressure], Support: Implemented, Proof: "TestNATSKilledAndRestarted", Note: "sent out of band when the log goes and comes back, and to a client that is behind; from clients: nack UNIMPLEMENTED"},
 	{Type: TypeToolInvoke, Group: GroupTool, Direction: ClientToRuntime, Countable: true, New: payload[ToolInvoke], Support: Implemented, Proof: "TestJB1TheMainJob"},
 	{Type: TypeToolResult, Group: GroupTool, Direction: RuntimeToClient, Countable: true, New: payload[ToolResult]},
 	{Type: TypeToolError, Group: GroupTool, Direction: RuntimeToClient, Countable: true, New: payload[ToolError]},

@@ -142,7 +142,7 @@ func TestFC1NumbersAreOfTheSessionAndSpanItsJobs(t *testing.T) {
 func TestFC2TheWindowHoldsBackWhatIsCounted(t *testing.T) {
 	c := newCluster(t)
 	c.worker("worker-1", nil)
-	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.AckWindow = 3 })
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.AckWindow, cfg.SlowAfter = 3, time.Hour })
 	e.knows(t, "log")
 	p := wstest.Dial(t, e.url)
 	accepted := p.Open(aliceToken)
@@ -169,6 +169,33 @@ func TestFC2TheWindowHoldsBackWhatIsCounted(t *testing.T) {
 		p.Send("session.ack", map[string]any{"last_processed_seq": seq})
 		take(min(3, 23-seq))
 	}
+}
+
+// TestBackpressureTellsAClientThatItIsBehind: out of band, once, and again when it has caught up.
+func TestBackpressureTellsAClientThatItIsBehind(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.AckWindow, cfg.SlowAfter = 3, 20*time.Millisecond })
+	e.knows(t, "log")
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	p.Invoke("log", map[string]any{"lines": 5})
+	for seq := range 3 {
+		require.Equal(t, seq+1, p.Next().Seq())
+	}
+	m := p.Expect("backpressure")
+	require.NotContains(t, m, "event_seq")
+	require.Contains(t, m.Payload()["reason"], "ack window")
+	require.Zero(t, m.Payload()["buffer_remaining_bytes"])
+	p.Quiet()
+	p.Send("session.ack", map[string]any{"last_processed_seq": 3})
+	for seq := range 3 {
+		require.Equal(t, seq+4, p.Next().Seq())
+	}
+	p.Send("session.ack", map[string]any{"last_processed_seq": 6})
+	rest := types([]wstest.Message{p.Next(), p.Next(), p.Next()}) // the out of band one may overtake
+	require.ElementsMatch(t, []string{"log", "job.completed", "backpressure"}, rest)
+	p.Quiet()
 }
 
 func TestFC4AcksAreClampedAndUnanswered(t *testing.T) {
