@@ -62,23 +62,26 @@ func (s *session) write(subject subjects.Subject, cause envelope.MessageID, enve
 	}
 	rec.Sender = s.srv.cfg.Name
 	rec.Codes = s.srv.cfg.Codes
-	s.publish(rec, cause)
+	s.publish(rec, cause, func(uint64, error) {})
 }
 
 // publish sends a record on its way to the log. It waits only while too much of the session is on its way already.
-func (s *session) publish(rec *record.Record, cause envelope.MessageID) {
+// done is told where the record stands, or why it does not, unless the connection ends first; it must not block.
+func (s *session) publish(rec *record.Record, cause envelope.MessageID, done func(seq uint64, err error)) {
 	select {
 	case s.inFlight <- struct{}{}:
 	case <-s.conn.ctx.Done():
 		return
 	}
-	err := s.srv.log.Publish(s.srv.ctx, rec, func(_ uint64, err error) {
+	err := s.srv.log.Publish(s.srv.ctx, rec, func(seq uint64, err error) {
+		done(seq, err)
 		<-s.inFlight
 		if err != nil {
 			s.notStored(cause, err)
 		}
 	})
 	if err != nil {
+		done(0, err)
 		<-s.inFlight
 		s.notStored(cause, err)
 	}
@@ -93,12 +96,15 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// retryLater are the details of a refusal that a retry may mend.
+var retryLater = json.RawMessage(`{"retryable":true}`)
+
 // notStored tells the client that a message of its had no effect because the log could not take the record.
 func (s *session) notStored(cause envelope.MessageID, err error) {
 	code := envelope.CodeOf(err)
 	details := json.RawMessage(`{"retryable":false}`)
 	if code.Retryable() {
-		details = json.RawMessage(`{"retryable":true}`)
+		details = retryLater
 	}
 	s.logger.Warn("the log did not take a record", "code", code, "error", err)
 	s.conn.send(s.newNack(cause, code, errorText(err), details))

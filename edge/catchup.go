@@ -24,6 +24,7 @@ func (s *session) begin(barrier uint64) {
 	defer s.mu.Unlock()
 	s.barrier = barrier
 	s.matchWatchers()
+	s.recount()
 	if barrier == 0 {
 		s.state = live
 		return

@@ -74,8 +74,16 @@ type Config struct {
 	// AckWindow is how many counted envelopes a client may have before it acknowledges the first of them; the next
 	// ones wait in the log. 0 means no window.
 	AckWindow int
+	// MaxSessionsPerPrincipal bounds the sessions of a principal that this edge holds, not those of the cluster.
+	// Default 1000.
+	MaxSessionsPerPrincipal int
 	// MaxJobsPerSession bounds the open jobs of a session. Default 1000.
 	MaxJobsPerSession int
+	// MaxJobsPerPrincipal bounds the open jobs of the sessions of a principal that this edge holds. Default 10,000.
+	MaxJobsPerPrincipal int
+	// Rate is how many messages a session may send in a second, and twice as many at once; those over it are refused.
+	// 0 means any number.
+	Rate int
 	// AllowOrigins are the origins that a browser may connect from, beside the edge's own host: "https://app.test",
 	// or "*" for all.
 	AllowOrigins []string
@@ -146,7 +154,10 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxEnvelopeBytes", &c.MaxEnvelopeBytes, 1 << 20},
 		{"MaxQueueBytes", &c.MaxQueueBytes, 256 << 10},
 		{"AckWindow", &c.AckWindow, 0},
+		{"MaxSessionsPerPrincipal", &c.MaxSessionsPerPrincipal, 1000},
 		{"MaxJobsPerSession", &c.MaxJobsPerSession, 1000},
+		{"MaxJobsPerPrincipal", &c.MaxJobsPerPrincipal, 10_000},
+		{"Rate", &c.Rate, 0},
 	} {
 		switch {
 		case *n.value < 0:

@@ -37,9 +37,8 @@ func (s *session) check(inv *invocation) []*envelope.Envelope {
 	if refusal := inv.validate(); refusal != nil {
 		return refusal
 	}
-	if open := s.openJobCount() + len(s.inFlight); open >= s.srv.cfg.MaxJobsPerSession {
-		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
-			"the session has %d open jobs, the limit is %d", open, s.srv.cfg.MaxJobsPerSession))
+	if refusal := s.roomForJob(inv); refusal != nil {
+		return refusal
 	}
 	tool, queue, err := s.srv.tools.Resolve(inv.ref)
 	if err != nil {
@@ -56,7 +55,8 @@ func (s *session) submit(inv *invocation) {
 		s.notStored(inv.msg.ID, envelope.Errorf(envelope.CodeInternal, "invocation: %v", err))
 		return
 	}
-	s.publish(rec, inv.msg.ID)
+	s.submitting(inv.job)
+	s.publish(rec, inv.msg.ID, func(seq uint64, err error) { s.submitted(inv.job, seq, err) })
 }
 
 // invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.

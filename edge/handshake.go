@@ -97,8 +97,14 @@ func (c *conn) handleAuthenticate(msg *envelope.Envelope) {
 func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.Identity) {
 	h := c.handshake
 	srv := c.srv
+	t, err := srv.quotas.admit(identity.Principal, h.session)
+	if err != nil {
+		c.reject(msg, envelope.CodeResourceExhausted, err.Error())
+		return
+	}
 	f, err := srv.hub.use(ctx, srv.home())
 	if err != nil {
+		srv.quotas.release(identity.Principal, h.session)
 		c.unavailable(msg, err)
 		return
 	}
@@ -117,10 +123,11 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 	})
 	if err != nil {
 		srv.hub.release(f)
+		srv.quotas.release(identity.Principal, h.session)
 		c.unavailable(msg, err)
 		return
 	}
-	s := newSession(c, f, store, start, 0)
+	s := newSession(c, f, store, t, start, 0)
 	s.confirmed.Store(true) // there is no previous token
 	s.begin(0)
 	f.attach(s)

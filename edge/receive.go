@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -17,6 +18,9 @@ func (c *conn) receive(data []byte) {
 		defer s.route.RUnlock()
 	}
 	msg, err := envelope.Decode(data, c.srv.limits)
+	if s != nil && c.tooSoon(s, msg, err) {
+		return
+	}
 	if err != nil {
 		c.receiveBad(s, err)
 		return
@@ -38,6 +42,25 @@ func (c *conn) receive(data []byte) {
 	default:
 		s.nack(msg, envelope.CodeUnimplemented, "type: "+string(msg.Type)+" is not implemented by this runtime")
 	}
+}
+
+// tooSoon counts a message and refuses one over the session's rate, before its id is remembered: sent again it is not
+// a repeat. What does not decode, as err says, counts too.
+func (c *conn) tooSoon(s *session, msg *envelope.Envelope, err error) bool {
+	wait := s.pace.take(c.ctx, time.Now())
+	if wait == 0 {
+		return false
+	}
+	var bad *envelope.DecodeError
+	switch {
+	case err == nil && neverRefused[msg.Type]:
+		return false
+	case err == nil:
+		s.overRate(msg.ID, wait)
+	case errors.As(err, &bad):
+		s.overRate(bad.ID, wait)
+	}
+	return true
 }
 
 // receiveBad answers a message that does not decode, and the session goes on. Before there is a session nothing is

@@ -28,7 +28,10 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
 	defer cancel()
 	s, resumed, err := c.resume(ctx, payload.ResumeToken, payload.LastEventSeq)
+	var tooMany *tooManySessions
 	switch {
+	case errors.As(err, &tooMany):
+		c.reject(msg, envelope.CodeResourceExhausted, tooMany.Error())
 	case errors.Is(err, errNotResumable):
 		c.reject(msg, envelope.CodeResumeWindowExpired, errNotResumable.Message)
 	case err != nil:
@@ -81,6 +84,15 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, last uint64) (_ *session, _ *envelope.SessionResumed, err error) {
 	srv := c.srv
 	rec := store.snapshot()
+	t, err := srv.quotas.admit(rec.Principal, rec.Session)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			srv.quotas.release(rec.Principal, rec.Session)
+		}
+	}()
 	story, err := c.readStory(ctx, &rec, last)
 	if err != nil {
 		return nil, nil, err
@@ -109,7 +121,7 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newSession(c, f, store, view.Restore(story.from), last)
+	s := newSession(c, f, store, t, view.Restore(story.from), last)
 	s.hops = story.hops
 	f.attach(s)
 	s.barrier, err = mark(ctx, srv.log, s.subject, typeHeld, held{Edge: srv.cfg.Name, Epoch: s.epoch})

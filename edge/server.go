@@ -31,6 +31,7 @@ type Server struct {
 	upgrader    websocket.Upgrader
 	catchUps    chan struct{} // a slot each session that reads back
 	counters    counters
+	quotas      *quotas
 
 	ctx    context.Context // ends when the server has drained
 	cancel context.CancelFunc
@@ -70,6 +71,7 @@ func New(p Params) (*Server, error) {
 		limits:      envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
 		logger:      cfg.Logger,
 		catchUps:    make(chan struct{}, maxCatchUps),
+		quotas:      newQuotas(cfg.MaxSessionsPerPrincipal),
 		conns:       make(map[*conn]struct{}),
 		held:        make(map[*session]struct{}),
 	}

@@ -40,6 +40,8 @@ type session struct {
 	store     *sessionStore
 	logger    *slog.Logger
 
+	tally     *tally // of the principal
+	pace      *pace  // of the client's messages
 	inFlight  chan struct{}
 	confirmed atomic.Bool   // the client has shown that it holds the current resume token
 	roomed    chan struct{} // a token when the socket has taken what waited for it
@@ -58,6 +60,10 @@ type session struct {
 	state   delivery
 	offered uint64 // the last record that the feed offered and that was let go
 	barrier uint64 // catching up is not done before this position
+	// pending are the jobs that were submitted here and that the view has not met; counted is what the tally has of
+	// this session's jobs.
+	pending map[envelope.JobID]struct{}
+	counted int
 	skip    uint64 // the client has seen the envelopes up to this event_seq
 	sent    uint64 // the last event_seq that was queued for the socket
 	acked   uint64 // the last event_seq that the client has acknowledged
@@ -75,13 +81,14 @@ type session struct {
 	goalReached chan struct{} // nil: nobody waits
 }
 
-// newSession makes a session that is behind and not attached yet.
-func newSession(c *conn, f *feed, store *sessionStore, v *view.View, seen uint64) *session {
+// newSession makes a session that is behind and not attached yet, of a principal that it has been admitted for.
+func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, seen uint64) *session {
 	rec := store.snapshot()
 	return &session{
 		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch,
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
-		logger:   c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
+		logger: c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
+		tally:  t, pace: newPace(c.srv.cfg.Rate), pending: make(map[envelope.JobID]struct{}),
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen, acked: seen,
 	}
@@ -121,6 +128,10 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 		}
 	}, shown...)
 	s.matchWatchers()
+	if rec.Subject.Lane == subjects.Invoke {
+		delete(s.pending, envelope.JobID(rec.Subject.Job))
+	}
+	s.recount()
 	s.history.Note(s.view)
 	s.noteGoal()
 	s.finishClose()
@@ -147,6 +158,7 @@ func (s *session) leave(reason error) {
 	was, f := s.state, s.feed
 	s.state = ended
 	s.endWatchers()
+	s.recount()
 	closed := s.closed
 	seq, open := s.view.Seq(), s.view.OpenJobCount()
 	s.mu.Unlock()
@@ -154,6 +166,7 @@ func (s *session) leave(reason error) {
 	f.detach(s)
 	s.srv.hub.release(f)
 	s.srv.forget(s)
+	s.srv.quotas.release(s.principal, s.id)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.conn.ctx), storeTimeout)
 	defer cancel()
 	if was != ended && !closed {
@@ -200,12 +213,6 @@ func (s *session) openJobs() []envelope.JobID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.view.OpenJobs()
-}
-
-func (s *session) openJobCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.view.OpenJobCount()
 }
 
 // watchCount is how many jobs of other sessions the session watches.

@@ -93,7 +93,7 @@ func startDev(ctx context.Context, p *program) (stop func() error, err error) {
 	defer cancel()
 	edge, err := children.Start(starting, children.Spec{Name: "edge", File: self, Args: []string{
 		"__edge", "--dev", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
-		"--data", filepath.Join(dir, "data"), "--token-file", tokens, "--log-level", "warn",
+		"--data", filepath.Join(dir, "data"), "--token-file", tokens, "--rate", "0", "--log-level", "warn",
 	}})
 	if err != nil {
 		return nil, errors.Join(err, remove())
