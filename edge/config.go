@@ -91,10 +91,14 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// recoveryBlock is what heartbeat_recovery says (open dialect HB-4): a job whose worker is lost is not failed with
+// HEARTBEAT_LOST, it stands still until another worker starts the next attempt at it.
+const recoveryBlock = "block"
+
 // DefaultCapabilities is what an edge advertises unless told otherwise (open dialect CP-1).
 func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
-	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes}
+	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, HeartbeatRecovery: recoveryBlock}
 }
 
 // withDefaults returns a copy with the defaults filled in, or says what is wrong with it.

@@ -233,10 +233,12 @@ func TestCP1NegotiationAndInventory(t *testing.T) {
 	p := wstest.Dial(t, e.url)
 	p.Send("session.open", open("bearer", aliceToken, map[string]any{
 		"streaming": true, "interrupt": true, "extensions": []string{"arcpx.acme.v1"}, "colour": "blue",
+		"heartbeat_recovery": "fail",
 	}))
 	caps, _ := p.Expect("session.accepted").Payload()["capabilities"].(map[string]any)
 	require.Equal(t, true, caps["streaming"])
 	require.NotContains(t, caps, "colour")
+	require.Equal(t, "block", caps["heartbeat_recovery"], "HB-4: no job fails because its worker is lost")
 	require.NotContains(t, caps, "extensions", "none is shared")
 	agents, _ := caps["agents"].([]any)
 	var found bool
