@@ -27,7 +27,7 @@ type idempotency struct {
 }
 
 // keyRecord is what the bucket holds. It is written before the invocation is, so a crash between the two leaves a
-// record without a job; the retry that finds it stores the invocation after all, under the same job id.
+// record without a job; a retry that finds it stores the invocation after all, under the same job id.
 type keyRecord struct {
 	Fingerprint string          `json:"fingerprint"`
 	Job         envelope.JobID  `json:"job"`
@@ -48,9 +48,24 @@ func digest(s string) string {
 // resolve returns what to answer instead of starting a job, or nothing if inv is to be submitted.
 func (i *idempotency) resolve(ctx context.Context, s *session, inv *invocation) ([]*envelope.Envelope, error) {
 	key := idempotencyKey(s.principal, inv.msg.IdempotencyKey)
-	data, _, err := i.bucket.Get(ctx, key)
+	for {
+		envelopes, err := i.attempt(ctx, s, inv, key)
+		switch envelope.CodeOf(err) {
+		case envelope.CodeAlreadyExists, envelope.CodeAborted: // another session was first: see what it wrote
+			if ctx.Err() == nil {
+				continue
+			}
+		}
+		return envelopes, err
+	}
+}
+
+// attempt is resolve, unless another session writes the key at this moment: then it fails with ALREADY_EXISTS or
+// ABORTED.
+func (i *idempotency) attempt(ctx context.Context, s *session, inv *invocation, key string) ([]*envelope.Envelope, error) {
+	data, revision, err := i.bucket.Get(ctx, key)
 	if err == nil {
-		return i.repeat(ctx, s, inv, data)
+		return i.repeat(ctx, s, inv, key, data, revision)
 	}
 	if envelope.CodeOf(err) != envelope.CodeNotFound {
 		return nil, err
@@ -58,30 +73,30 @@ func (i *idempotency) resolve(ctx context.Context, s *session, inv *invocation) 
 	if refusal := s.check(inv); refusal != nil {
 		return refusal, nil // ID-5: a refusal leaves the key free
 	}
+	if data, err = inv.keyRecord(); err != nil {
+		return nil, err
+	}
+	_, err = i.bucket.Create(ctx, key, data)
+	return nil, err
+}
+
+// keyRecord is what the bucket is to hold when the invocation has been checked.
+func (inv *invocation) keyRecord() ([]byte, error) {
 	fingerprint, err := inv.fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	data, err = json.Marshal(keyRecord{
+	data, err := json.Marshal(keyRecord{
 		Fingerprint: fingerprint, Job: inv.job, Subject: inv.subject().String(), Accepted: inv.acceptance().Payload,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("idempotency record: %w", err)
 	}
-	if _, err = i.bucket.Create(ctx, key, data); err == nil {
-		return nil, nil
-	}
-	if envelope.CodeOf(err) != envelope.CodeAlreadyExists {
-		return nil, err
-	}
-	if data, _, err = i.bucket.Get(ctx, key); err != nil { // another edge was first
-		return nil, err
-	}
-	return i.repeat(ctx, s, inv, data)
+	return data, nil
 }
 
 // repeat answers a key that is known: the same request gets the same acceptance (ID-3), another one a refusal (ID-4).
-func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, data []byte) ([]*envelope.Envelope, error) {
+func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, key string, data []byte, revision uint64) ([]*envelope.Envelope, error) {
 	var known keyRecord
 	if err := json.Unmarshal(data, &known); err != nil {
 		return nil, fmt.Errorf("idempotency record: %w", err)
@@ -101,9 +116,14 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, d
 		return i.again(ctx, s, inv, &known, sub)
 	}
 	// The edge that wrote the record died before it stored the invocation. No client has seen the acceptance, so
-	// the job starts now, where this client is waiting. The log takes a job id once, should the two still meet.
+	// the job starts now, where this client is waiting: the record says so first, or another retry, which waits for
+	// the same, would be stored as well, or be taken for a copy of this one and never be answered.
 	inv.job, inv.accepted = known.Job, nil
-	return nil, nil
+	if data, err = inv.keyRecord(); err != nil {
+		return nil, err
+	}
+	_, err = i.bucket.Update(ctx, key, data, revision)
+	return nil, err
 }
 
 // again is the answer to a retry of a job that exists: its acceptance. In another session than the job's, its client is

@@ -1,0 +1,152 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/internal/wstest"
+)
+
+// TestID5ManyRetriesHealACrashOnce: an edge died after it remembered a key and before it stored the job, and clients
+// of several edges try again at once. One of them starts the job, under the id that the key stands for, and all are
+// told of it; later retries find it at once.
+func TestID5ManyRetriesHealACrashOnce(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	const patience = 300 * time.Millisecond
+	var edges []*testEdge
+	for n := range 2 {
+		e := c.edge(fmt.Sprintf("edge-%d", n), func(cfg *edge.Config) { cfg.SubmitPatience = patience })
+		e.knows(t, "echo")
+		edges = append(edges, e)
+	}
+	p := wstest.Dial(t, edges[0].url)
+	p.Open(aliceToken)
+	p.Invoke("echo", "x", "idempotency_key", "k")
+	job := p.Until("job.completed")[0].Str("job_id")
+	lost := c.forgetJob(job)
+
+	peers := make([]*wstest.Peer, 6)
+	var wg sync.WaitGroup
+	for i := range peers {
+		peers[i] = wstest.Dial(t, edges[i%2].url)
+		peers[i].Open(aliceToken)
+	}
+	for _, p := range peers {
+		wg.Go(func() {
+			p.Invoke("echo", "x", "idempotency_key", "k")
+			accepted := p.Expect("job.accepted")
+			require.Equal(t, lost, accepted["job_id"])
+		})
+	}
+	wg.Wait()
+	require.Equal(t, 2, c.count("job.accepted,tool.invoke"), "the first job, and the one that was lost")
+
+	// The key stands for where the job is now.
+	late := wstest.Dial(t, edges[0].url)
+	late.Open(aliceToken)
+	begin := time.Now()
+	for range 20 {
+		late.Invoke("echo", "x", "idempotency_key", "k")
+		require.Equal(t, lost, late.Expect("job.accepted")["job_id"])
+	}
+	require.Less(t, time.Since(begin), 20*patience, "nobody waits for an edge that has died, again and again")
+	require.Equal(t, 2, c.count("job.accepted,tool.invoke"))
+}
+
+// forgetJob puts another job's id under the only key that there is: one that never got into the log. It returns the id.
+func (c *cluster) forgetJob(job string) string {
+	c.t.Helper()
+	kv, err := c.jetStream().KeyValue(c.t.Context(), "arcp_idempotency")
+	require.NoError(c.t, err)
+	keys, err := kv.Keys(c.t.Context())
+	require.NoError(c.t, err)
+	require.Len(c.t, keys, 1)
+	entry, err := kv.Get(c.t.Context(), keys[0])
+	require.NoError(c.t, err)
+	lost := string(envelope.NewJobID())
+	_, err = kv.Put(c.t.Context(), keys[0], []byte(strings.ReplaceAll(string(entry.Value()), job, lost)))
+	require.NoError(c.t, err)
+	return lost
+}
+
+// TestID3SixtyFourRetriesGetOneAcceptance: eight sessions on three edges send one request under one key, eight times
+// each, at once.
+func TestID3SixtyFourRetriesGetOneAcceptance(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	var edges []*testEdge
+	for n := range 3 {
+		e := c.edge(fmt.Sprintf("edge-%d", n), nil)
+		e.knows(t, "echo")
+		edges = append(edges, e)
+	}
+	const sessions, each = 8, 8
+	var mu sync.Mutex
+	acceptances, completed := make(map[string]int), 0
+	peers := make([]*wstest.Peer, sessions)
+	for i := range peers {
+		peers[i] = wstest.Dial(t, edges[i%3].url)
+		peers[i].Open(aliceToken)
+	}
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() {
+			sent := make(map[string]bool)
+			for range each {
+				sent[p.Invoke("echo", map[string]any{"a": 1}, "idempotency_key", "k", "trace_id", "t-1")] = true
+			}
+			accepted, seq := 0, 0
+			for accepted < each {
+				m := p.Next()
+				seq++
+				require.Equal(t, seq, m.Seq())
+				if m.Type() != "job.accepted" {
+					require.Contains(t, []string{"job.started", "job.completed"}, m.Type(), "%v", m)
+					continue
+				}
+				accepted++
+				require.True(t, sent[m.Str("correlation_id")], "each message is answered once")
+				delete(sent, m.Str("correlation_id"))
+				mu.Lock()
+				acceptances[identity(t, m)]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, acceptances, 1, "identical: %v", acceptances)
+	for _, n := range acceptances {
+		require.Equal(t, sessions*each, n)
+	}
+	require.Equal(t, 1, c.count("job.accepted,tool.invoke"))
+	require.Eventually(t, func() bool {
+		completed = c.count("job.started,job.completed") + c.count("job.completed")
+		return completed > 0
+	}, wstest.Wait, 10*time.Millisecond)
+	require.Equal(t, 1, completed)
+}
+
+// identity is what all acceptances of one key share: everything but what names the answer and the session it is for.
+func identity(t *testing.T, m wstest.Message) string {
+	t.Helper()
+	rest := make(map[string]any)
+	for member, value := range m {
+		switch member {
+		case "id", "timestamp", "session_id", "event_seq", "correlation_id", "idempotency_key":
+		default:
+			rest[member] = value
+		}
+	}
+	data, err := json.Marshal(rest)
+	require.NoError(t, err)
+	return string(data)
+}
