@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/edge"
@@ -149,4 +150,72 @@ func identity(t *testing.T, m wstest.Message) string {
 	data, err := json.Marshal(rest)
 	require.NoError(t, err)
 	return string(data)
+}
+
+// TestID3RetriesWhileAnEdgeIsKilled: of three edges that are given one request under one key, by eight sessions eight
+// times each, one is killed in the middle. Those who lost it resume elsewhere and try again. One job runs, and every
+// answer is the same.
+func TestID3RetriesWhileAnEdgeIsKilled(t *testing.T) {
+	c := startProcesses(t)
+	steady := []string{c.edge("edge-1").ready["edge"], c.edge("edge-2").ready["edge"]}
+	c.worker("worker-1")
+	for round := range min(rounds(), 6) {
+		rng := random(t, round)
+		victim := c.edge("edge-0")
+		edges := append([]string{victim.ready["edge"]}, steady...)
+		for _, url := range edges {
+			untilServed(t, url, "echo")
+		}
+		before := countTypes(t, c.nats, "tool.invoke")
+		const sessions, each = 8, 8
+		var mu sync.Mutex
+		acceptances := make(map[string]int)
+		readers := make([]*reader, sessions)
+		for i := range readers {
+			readers[i] = openReader(t, edges[i%3])
+		}
+		timer := time.AfterFunc(time.Duration(rng.IntN(30))*time.Millisecond, victim.kill)
+		var wg sync.WaitGroup
+		for i, r := range readers {
+			wg.Go(func() {
+				invoke := func() bool {
+					frame := `{"arcp":"1.1","id":"` + string(envelope.NewMessageID()) + `","timestamp":"2026-01-01T00:00:00Z",` +
+						`"type":"tool.invoke","idempotency_key":"round-` + fmt.Sprint(round) + `","payload":{"tool":"echo","arguments":1}}`
+					return r.peer.TryWrite(websocket.MessageText, []byte(frame)) == nil
+				}
+				ask := func(n int) {
+					for range n {
+						if !invoke() {
+							return
+						}
+					}
+				}
+				ask(each)
+				for got := 0; got < each; {
+					m, err := r.peer.TryNext()
+					if err != nil {
+						require.Zero(t, i%3, "only the killed edge's sessions break")
+						r.resume(steady[i%2])
+						ask(each - got)
+						continue
+					}
+					r.take(m)
+					if m.Type() == "job.accepted" {
+						got++
+						mu.Lock()
+						acceptances[identity(t, m)]++
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		timer.Stop()
+		victim.kill()
+		require.Len(t, acceptances, 1, "identical: %v", acceptances)
+		require.Equal(t, before+1, countTypes(t, c.nats, "tool.invoke"), "one job")
+		for _, r := range readers {
+			r.peer.Drop()
+		}
+	}
 }
