@@ -115,6 +115,9 @@ func TestID3ARetryElsewhereAfterTheEnd(t *testing.T) {
 	all := w.watcher.Until("job.completed")
 	require.Equal(t, []string{"job.accepted", "job.completed"}, types(all))
 	require.Equal(t, "done", last(all).Payload()["value"])
+	w.watcher.Invoke("steps", nil, "idempotency_key", "k")
+	w.watcher.Expect("job.accepted")
+	w.watcher.Quiet() // it has seen the end
 }
 
 // The watching session is resumed on a third edge, which shows the same bytes and goes on.

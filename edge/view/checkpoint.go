@@ -1,6 +1,9 @@
 package view
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Checkpoint is a view at rest: enough to go on folding from its position as if every record before it had been
 // read. It is stored as JSON in the session's record, and is only worth something while the log still holds what
@@ -15,11 +18,13 @@ type Checkpoint struct {
 	Jobs map[string]Run `json:"jobs,omitempty"`
 	// Watches are the jobs of other sessions that are watched and have not ended.
 	Watches map[string]Watch `json:"watches,omitempty"`
+	// Shown are the watched jobs that ended last, oldest first.
+	Shown []string `json:"shown,omitempty"`
 }
 
 // Checkpoint returns the view's state; later changes to the view do not show in it.
 func (v *View) Checkpoint() Checkpoint {
-	c := Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs)}
+	c := Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs), Shown: slices.Clone(v.shown)}
 	if len(v.watches) > 0 {
 		c.Watches = v.Watches()
 	}
@@ -32,7 +37,7 @@ func Restore(c Checkpoint) *View {
 	if jobs == nil {
 		jobs = make(map[string]Run)
 	}
-	v := &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs}
+	v := &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs, shown: slices.Clone(c.Shown)}
 	if len(c.Watches) > 0 {
 		v.watches = make(map[string]*Watch, len(c.Watches))
 		for id, w := range c.Watches {

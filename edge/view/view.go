@@ -41,6 +41,8 @@ type View struct {
 	jobs  map[string]Run
 	// watches are the jobs of other sessions whose events are shown, by id.
 	watches map[string]*Watch
+	// shown are those of them that ended last.
+	shown []string
 }
 
 // Run is the attempt at an open job that is being listened to.

@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -17,6 +18,10 @@ const (
 	// TypeShown says that the session is shown what it has not seen of a job that it watches. Its payload is a Shown.
 	TypeShown envelope.Type = "_job.shown"
 )
+
+// maxShown bounds the ended jobs that a view remembers to have shown. A client that asks again for more of them than that
+// is shown the end of some again.
+const maxShown = 64
 
 // Watch is a job of another session whose events are shown.
 type Watch struct {
@@ -72,8 +77,8 @@ func (v *View) Shows(rec *record.Record) (Range, bool) {
 	return Range{Job: shown.Job, Subject: w.Subject, After: w.Pos, To: shown.To}, true
 }
 
-// watch begins to watch a job, as the line of a record says. One that is watched already, or is the session's own and
-// open, goes on as it is.
+// watch begins to watch a job, as the line of a record says. One that is watched already, or whose end has been shown, or
+// that is the session's own and open, goes on as it is: a session is shown each envelope once.
 func (v *View) watch(line []byte) {
 	var body struct {
 		Payload Watch `json:"payload"`
@@ -82,7 +87,7 @@ func (v *View) watch(line []byte) {
 		return
 	}
 	sub, err := subjects.Parse(body.Payload.Subject)
-	if err != nil || sub.Job == "" || v.watches[sub.Job] != nil {
+	if err != nil || sub.Job == "" || v.watches[sub.Job] != nil || slices.Contains(v.shown, sub.Job) {
 		return
 	}
 	if _, own := v.jobs[sub.Job]; own {
@@ -109,6 +114,8 @@ func (v *View) show(rng Range, session string, records []*record.Record, emit fu
 			v.render(typ, readdress(line, rec.Subject.Session, session), emit)
 			if terminal(typ) {
 				delete(v.watches, rng.Job)
+				v.shown = append(v.shown, rng.Job)
+				v.shown = v.shown[max(0, len(v.shown)-maxShown):]
 				return
 			}
 		}
