@@ -14,6 +14,8 @@ type Checkpoint struct {
 	// Place and Pos are where the last record folded stands.
 	Place Place  `json:"place"`
 	Pos   uint64 `json:"pos"`
+	// Accepted is where, at Place, the last acceptance folded stands.
+	Accepted uint64 `json:"accepted,omitempty"`
 	// Jobs are the open jobs and the attempt at each that is listened to.
 	Jobs map[string]Run `json:"jobs,omitempty"`
 	// Watches are the jobs of other sessions that are watched and have not ended.
@@ -22,9 +24,12 @@ type Checkpoint struct {
 	Shown []string `json:"shown,omitempty"`
 }
 
-// Checkpoint returns the view's state; later changes to the view do not show in it.
+// Checkpoint returns the view's state, but for what it remembers of jobs that have ended; later changes to the view do
+// not show in it.
 func (v *View) Checkpoint() Checkpoint {
-	c := Checkpoint{Seq: v.seq, Place: v.place, Pos: v.pos, Jobs: maps.Clone(v.jobs), Shown: slices.Clone(v.shown)}
+	c := Checkpoint{
+		Seq: v.seq, Place: v.place, Pos: v.pos, Accepted: v.accepted, Jobs: maps.Clone(v.jobs), Shown: slices.Clone(v.shown),
+	}
 	if len(v.watches) > 0 {
 		c.Watches = v.Watches()
 	}
@@ -37,7 +42,9 @@ func Restore(c Checkpoint) *View {
 	if jobs == nil {
 		jobs = make(map[string]Run)
 	}
-	v := &View{seq: c.Seq, place: c.Place, pos: c.Pos, jobs: jobs, shown: slices.Clone(c.Shown)}
+	v := &View{
+		seq: c.Seq, place: c.Place, pos: c.Pos, accepted: c.Accepted, jobs: jobs, shown: slices.Clone(c.Shown),
+	}
 	if len(c.Watches) > 0 {
 		v.watches = make(map[string]*Watch, len(c.Watches))
 		for id, w := range c.Watches {

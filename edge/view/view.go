@@ -35,10 +35,12 @@ type Move struct {
 
 // View is the state of the fold. It is not safe for concurrent use; the zero value is not usable, see New.
 type View struct {
-	seq   uint64
-	place Place
-	pos   uint64
-	jobs  map[string]Run
+	seq      uint64
+	place    Place
+	pos      uint64
+	accepted uint64
+	jobs     map[string]Run
+	ended    memory
 	// watches are the jobs of other sessions whose events are shown, by id.
 	watches map[string]*Watch
 	// shown are those of them that ended last.
@@ -51,6 +53,8 @@ type Run struct {
 	Attempt int `json:"attempt,omitempty"`
 	// Sender is the worker's name.
 	Sender string `json:"sender,omitempty"`
+	// Last is the event_seq of the job's last counted envelope.
+	Last uint64 `json:"last,omitempty"`
 }
 
 // New returns the view of a session whose first record stands at a place after log position pos.
@@ -66,6 +70,9 @@ func (v *View) Place() Place { return v.place }
 
 // Pos is the position, at Place, of the last record that was folded.
 func (v *View) Pos() uint64 { return v.pos }
+
+// Accepted is the position, at Place, of the last acceptance that was folded there, 0 if there was none.
+func (v *View) Accepted() uint64 { return v.accepted }
 
 // OpenJobs returns the ids of the jobs that were accepted and have not ended, in no order.
 func (v *View) OpenJobs() []envelope.JobID {
@@ -94,7 +101,7 @@ func (v *View) Apply(rec *record.Record, emit func(Frame), shown ...*record.Reco
 	}
 	var move Move
 	if markOf(rec, TypeMoved, &move) && move.To.Feed != "" {
-		v.place, v.pos = move.To, move.Start
+		v.place, v.pos, v.accepted = move.To, move.Start, 0
 		return
 	}
 	switch rec.Subject.Lane {
@@ -115,14 +122,16 @@ func (v *View) next(rec *record.Record) bool {
 // accept opens a job and renders the acceptance, the first line of an invocation. The second line, the command, is
 // for the worker.
 func (v *View) accept(rec *record.Record, emit func(Frame)) {
-	if _, open := v.jobs[rec.Subject.Job]; open {
+	v.accepted = rec.Seq
+	job := rec.Subject.Job
+	if _, open := v.jobs[job]; open {
 		return // a second copy of an invocation that was already accepted
 	}
-	v.jobs[rec.Subject.Job] = Run{}
 	for typ, line := range rec.Lines() {
 		v.render(typ, line, emit)
-		return
+		break
 	}
+	v.jobs[job] = Run{Last: v.seq}
 }
 
 // event renders what the runtime says. A record without a job answers the client and is always rendered; one with a
@@ -138,10 +147,17 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 			continue
 		}
 		v.render(typ, line, emit)
-		if job != "" && terminal(typ) {
+		if job == "" {
+			continue
+		}
+		if terminal(typ) {
+			v.ended.add(job, Ended{State: states[typ], Last: v.seq})
 			delete(v.jobs, job)
 			return
 		}
+		run := v.jobs[job]
+		run.Last = v.seq
+		v.jobs[job] = run
 	}
 }
 
