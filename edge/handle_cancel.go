@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"slices"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -61,12 +60,17 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 	}
 	last, err := s.srv.log.LastOf(ctx, subjects.JobEvents(invocation.Subject))
 	unstarted := envelope.CodeOf(err) == envelope.CodeNotFound
-	switch {
-	case unstarted:
-	case err != nil:
-		return "", err
-	case slices.ContainsFunc(last.Types, terminal):
-		return refusedEnded, nil
+	if !unstarted {
+		ended := false
+		if err == nil {
+			ended, err = jobEnded(ctx, s.srv.log, last)
+		}
+		switch {
+		case err != nil:
+			return "", err
+		case ended:
+			return refusedEnded, nil
+		}
 	}
 	s.tellJob(invocation.Subject, msg, payload)
 	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
@@ -143,9 +147,4 @@ func (s *session) cancelSession(msg *envelope.Envelope, payload *envelope.Cancel
 	}
 	s.wind(msg, reason, &envelope.SessionEvicted{Code: envelope.CodeCancelled, Reason: reason})
 	return ""
-}
-
-func terminal(typ envelope.Type) bool {
-	row, known := envelope.Lookup(typ)
-	return known && row.Terminal
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -166,9 +165,6 @@ func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (
 	})
 	return watch, err
 }
-
-// ends reports whether a record of a job holds its terminal event.
-func ends(rec *record.Record) bool { return slices.ContainsFunc(rec.Types, terminal) }
 
 // stored reports whether the invocation is in the log. It may be on its way from another edge at this moment, so it
 // is looked for until that edge would have given up.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -70,18 +69,20 @@ func (w *sweeper) sweep(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	cfg := &w.srv.cfg
-	state.Queued, err = w.judge(ctx, state.Queued, now.Add(-cfg.MaxQueue), func(rec *record.Record, last *record.Record) string {
+	state.Queued, err = w.judge(ctx, state.Queued, now.Add(-cfg.MaxQueue), func(last *record.Record) (string, error) {
 		if last != nil {
-			return ""
+			return "", nil
 		}
-		return fmt.Sprintf("no worker took the job within %s", cfg.MaxQueue)
+		return fmt.Sprintf("no worker took the job within %s", cfg.MaxQueue), nil
 	})
 	if err == nil {
-		state.Total, err = w.judge(ctx, state.Total, now.Add(-cfg.MaxQueue-cfg.MaxRuntime), func(rec *record.Record, last *record.Record) string {
-			if last != nil && slices.ContainsFunc(last.Types, terminal) {
-				return ""
+		state.Total, err = w.judge(ctx, state.Total, now.Add(-cfg.MaxQueue-cfg.MaxRuntime), func(last *record.Record) (string, error) {
+			if last != nil {
+				if ended, err := jobEnded(ctx, w.srv.log, last); ended || err != nil {
+					return "", err
+				}
 			}
-			return fmt.Sprintf("the job has not ended %s after it was accepted", cfg.MaxQueue+cfg.MaxRuntime)
+			return fmt.Sprintf("the job has not ended %s after it was accepted", cfg.MaxQueue+cfg.MaxRuntime), nil
 		})
 	}
 	state.Edge, state.At = cfg.Name, now
@@ -93,7 +94,7 @@ func (w *sweeper) sweep(ctx context.Context, now time.Time) error {
 
 // judge looks at the invocations after a position that were stored before a time, with the last event of each job,
 // and fails those for which overdue gives a reason. It returns how far it came.
-func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overdue func(rec, last *record.Record) string) (uint64, error) {
+func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overdue func(last *record.Record) (string, error)) (uint64, error) {
 	var failed error
 	judged := 0
 	err := w.srv.log.ReadInvocations(ctx, w.shard, pos+1, func(rec *record.Record) bool {
@@ -105,10 +106,12 @@ func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overd
 			failed = err
 			return false
 		}
-		if reason := overdue(rec, last); reason != "" {
-			if failed = w.fail(ctx, rec, reason); failed != nil {
-				return false
-			}
+		var reason string
+		if reason, failed = overdue(last); failed == nil && reason != "" {
+			failed = w.fail(ctx, rec, reason)
+		}
+		if failed != nil {
+			return false
 		}
 		judged++
 		pos = rec.Seq

@@ -1,11 +1,15 @@
 package integration_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
 	"github.com/arcp-nats/arcp/worker"
 )
 
@@ -67,6 +71,36 @@ func TestCX1CancelOfARunningJob(t *testing.T) {
 	require.Equal(t, invoke, found["job.cancelled"]["correlation_id"])
 	require.Equal(t, "changed my mind", found["job.cancelled"].Payload()["reason"], "the client's reason: section 6, item 16")
 	p.Quiet()
+}
+
+// TestCX3OnlyTheJobsOwnEndIsAnEnd: an end that a worker wrote after it was given up on stands last in the log, and the job
+// runs; and what such a worker says after the end makes the job no less ended.
+func TestCX3OnlyTheJobsOwnEndIsAnEnd(t *testing.T) {
+	_, e, p, accepted := session(t)
+	p.Invoke("sleep", map[string]any{"ms": 60_000})
+	job := p.Until("job.started")[0].Str("job_id")
+	say := func(attempt int, worker string, typ envelope.Type, payload any) {
+		said, err := envelope.New(typ, payload)
+		require.NoError(t, err)
+		rec, err := record.New(subjects.Subject{
+			Lane: subjects.Event, Feed: "edge-1", Principal: "alice", Session: accepted.Str("session_id"), Job: job,
+		}, said)
+		require.NoError(t, err)
+		rec.Attempt, rec.Sender = attempt, worker
+		_, err = e.client.PublishWait(t.Context(), rec)
+		require.NoError(t, err)
+	}
+	say(2, "worker-2", envelope.TypeJobStarted, &envelope.JobStarted{})
+	say(1, "worker-1", envelope.TypeJobCompleted, &envelope.JobCompleted{Value: json.RawMessage(`1`)})
+	p.Expect("job.started")
+	p.Send("cancel", cancel("job", job))
+	p.Expect("cancel.accepted")
+
+	say(2, "worker-2", envelope.TypeJobFailed, &envelope.JobFailed{Code: envelope.CodeInternal})
+	say(1, "worker-1", envelope.TypeJobCompleted, &envelope.JobCompleted{Value: json.RawMessage(`1`)})
+	p.Until("job.failed")
+	p.Send("cancel", cancel("job", job))
+	require.Equal(t, "job is no longer in-flight", p.Expect("cancel.refused").Payload()["reason"])
 }
 
 func TestCX2EntitlementIsThePrincipals(t *testing.T) {

@@ -1,0 +1,33 @@
+package edge
+
+import (
+	"context"
+	"slices"
+
+	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// jobEnded reports whether a job has ended, given the last record of its events. An end that stands last is not the
+// job's if its attempt had been given up on: then a later attempt runs. Only the job's whole story tells.
+func jobEnded(ctx context.Context, log Log, last *record.Record) (bool, error) {
+	if !ends(last) {
+		return false, nil
+	}
+	var status view.Status
+	err := log.ReadJob(ctx, subjects.JobEvents(last.Subject), func(rec *record.Record) bool {
+		status.Apply(rec)
+		return !status.State().Terminal()
+	})
+	return status.State().Terminal(), err
+}
+
+// ends reports whether a record of a job holds a terminal event.
+func ends(rec *record.Record) bool { return slices.ContainsFunc(rec.Types, terminal) }
+
+func terminal(typ envelope.Type) bool {
+	row, known := envelope.Lookup(typ)
+	return known && row.Terminal
+}
