@@ -32,6 +32,7 @@ type keyRecord struct {
 	Job         envelope.JobID  `json:"job"`
 	Subject     string          `json:"subject"`  // of the invocation
 	Accepted    json.RawMessage `json:"accepted"` // the payload of job.accepted
+	At          time.Time       `json:"at"`       // when the edge wrote this, by its own clock
 }
 
 // idempotencyKey is the bucket's key for a client's key, of any length and content.
@@ -87,6 +88,7 @@ func (inv *invocation) keyRecord() ([]byte, error) {
 	}
 	data, err := json.Marshal(keyRecord{
 		Fingerprint: fingerprint, Job: inv.job, Subject: inv.subject().String(), Accepted: inv.acceptance().Payload,
+		At: time.Now(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("idempotency record: %w", err)
@@ -103,19 +105,15 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 	if !i.same(s, inv, &known) {
 		return inv.conflict(), nil
 	}
-	sub, err := subjects.Parse(known.Subject)
-	if err != nil {
-		return nil, fmt.Errorf("idempotency record: %w", err)
-	}
-	stored, err := i.stored(ctx, sub)
+	invocation, err := i.stored(ctx, s.principal, &known)
 	if err != nil {
 		return nil, err
 	}
-	if stored {
-		return i.again(ctx, s, inv, &known, sub)
+	if invocation != nil {
+		return i.again(ctx, s, inv, &known, invocation.Subject)
 	}
-	// The edge that wrote the record died before it stored the invocation. No client has seen the acceptance, so
-	// the job starts now, where this client is waiting: the record says so first, or another retry, which waits for
+	// The edge that wrote the record died before it stored the invocation, or could not store it. No client has seen the
+	// acceptance, so the job starts now, where this client is waiting: the record says so first, or another retry, which waits for
 	// the same, would be stored as well, or be taken for a copy of this one and never be answered.
 	inv.job, inv.accepted = known.Job, nil
 	if data, err = inv.keyRecord(); err != nil {
@@ -166,27 +164,42 @@ func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (
 	return watch, err
 }
 
-// stored reports whether the invocation is in the log. It may be on its way from another edge at this moment, so it
-// is looked for until that edge would have given up.
-func (i *idempotency) stored(ctx context.Context, sub subjects.Subject) (bool, error) {
+// stored returns the invocation that the key stands for, or nil if it is not in the log. It may be on its way from
+// another edge at this moment, so it is looked for until that edge would have given up.
+func (i *idempotency) stored(ctx context.Context, principal string, known *keyRecord) (*record.Record, error) {
+	sub, err := subjects.Parse(known.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("idempotency record: %w", err)
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 5*time.Millisecond, time.Second
-	for deadline := time.Now().Add(i.patience); ; {
-		_, err := i.log.LastOf(ctx, sub)
+	for now := time.Now(); ; {
+		invocation, err := i.log.LastOf(ctx, sub)
+		if envelope.CodeOf(err) == envelope.CodeNotFound {
+			// Or where it stood before the key was taken over.
+			invocation, err = i.log.FindInvocation(ctx, principal, known.Job)
+		}
 		switch {
 		case err == nil:
-			return true, nil
+			return invocation, nil
 		case envelope.CodeOf(err) != envelope.CodeNotFound:
-			return false, err
-		case time.Now().After(deadline):
-			return false, nil
+			return nil, err
+		case time.Since(now) >= i.grace(known.At, now):
+			return nil, nil
 		}
 		select {
 		case <-time.After(wait.NextBackOff()):
 		case <-ctx.Done():
-			return false, envelope.Errorf(envelope.CodeUnavailable, "the connection ended")
+			return nil, envelope.Errorf(envelope.CodeUnavailable, "the connection ended")
 		}
 	}
+}
+
+// grace is how long an invocation whose key was written at a time may still be on its way. The reader of the connection
+// waits that long, so a key that is old already costs no wait: else a client that comes back with some of them would not
+// be answered, not even its pings. Clocks may differ; that is never more than the whole patience.
+func (i *idempotency) grace(at, now time.Time) time.Duration {
+	return min(max(i.patience-now.Sub(at), 0), i.patience)
 }
 
 // same reports whether the invocation asks for what the key stands for: tool, arguments and effective lease.

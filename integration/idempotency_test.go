@@ -1,9 +1,9 @@
 package integration_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +33,7 @@ func TestID5ManyRetriesHealACrashOnce(t *testing.T) {
 	p.Open(aliceToken)
 	p.Invoke("echo", "x", "idempotency_key", "k")
 	job := p.Until("job.completed")[0].Str("job_id")
-	lost := c.forgetJob(job)
+	lost := c.forgetJob(job, time.Now())
 
 	peers := make([]*wstest.Peer, 6)
 	var wg sync.WaitGroup
@@ -63,8 +63,9 @@ func TestID5ManyRetriesHealACrashOnce(t *testing.T) {
 	require.Equal(t, 2, c.count("job.accepted,tool.invoke"))
 }
 
-// forgetJob puts another job's id under the only key that there is: one that never got into the log. It returns the id.
-func (c *cluster) forgetJob(job string) string {
+// forgetJob makes the one key that is remembered stand for a job that never got into the log, as if its edge had died
+// after it wrote the key at a time. It returns that job's id.
+func (c *cluster) forgetJob(job string, at time.Time) (lost string) {
 	c.t.Helper()
 	kv, err := c.jetStream().KeyValue(c.t.Context(), "arcp_idempotency")
 	require.NoError(c.t, err)
@@ -73,8 +74,13 @@ func (c *cluster) forgetJob(job string) string {
 	require.Len(c.t, keys, 1)
 	entry, err := kv.Get(c.t.Context(), keys[0])
 	require.NoError(c.t, err)
-	lost := string(envelope.NewJobID())
-	_, err = kv.Put(c.t.Context(), keys[0], []byte(strings.ReplaceAll(string(entry.Value()), job, lost)))
+	lost = string(envelope.NewJobID())
+	var known map[string]any
+	require.NoError(c.t, json.Unmarshal(bytes.ReplaceAll(entry.Value(), []byte(job), []byte(lost)), &known))
+	known["at"] = at
+	data, err := json.Marshal(known)
+	require.NoError(c.t, err)
+	_, err = kv.Put(c.t.Context(), keys[0], data)
 	require.NoError(c.t, err)
 	return lost
 }

@@ -272,11 +272,35 @@ func TestID5ACrashBetweenTheKeyAndTheJobIsHealed(t *testing.T) {
 	p.Invoke("echo", "x", "idempotency_key", "k")
 	job := p.Until("job.completed")[0].Str("job_id")
 
-	lost := c.forgetJob(job)
+	lost := c.forgetJob(job, time.Now())
 	p.Invoke("echo", "x", "idempotency_key", "k")
 	for _, m := range p.Until("job.completed") {
 		require.Equal(t, lost, m["job_id"], "the retry starts the job that the key stands for")
 	}
+}
+
+// TestID5AnOldKeyWithoutAJobCostsNoWait: the edge that wrote the key has given up long ago, so nobody waits for it. The
+// session that started the job in its place is where the key stands from then on, for every other session.
+func TestID5AnOldKeyWithoutAJobCostsNoWait(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.SubmitPatience = time.Hour })
+	e.knows(t, "echo")
+	first := wstest.Dial(t, e.url)
+	first.Open(aliceToken)
+	first.Invoke("echo", "x", "idempotency_key", "k")
+	job := first.Until("job.completed")[0].Str("job_id")
+
+	lost := c.forgetJob(job, time.Now().Add(-time.Hour))
+	second := wstest.Dial(t, e.url)
+	second.Open(aliceToken)
+	second.Invoke("echo", "x", "idempotency_key", "k")
+	require.Equal(t, lost, second.Until("job.completed")[0]["job_id"])
+	second.Invoke("echo", "x", "idempotency_key", "k")
+	require.Equal(t, lost, second.Expect("job.accepted")["job_id"])
+	second.Quiet()
+	first.Invoke("echo", "x", "idempotency_key", "k")
+	require.Equal(t, lost, first.Until("job.completed")[0]["job_id"])
 }
 
 func TestMaxJobsPerSession(t *testing.T) {
