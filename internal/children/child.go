@@ -158,6 +158,13 @@ func (c *Child) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Pause stops the process group where it is (SIGSTOP), until Continue. A paused process holds its sockets and answers
+// nothing.
+func (c *Child) Pause() { c.signal(syscall.SIGSTOP) }
+
+// Continue lets a paused process group go on.
+func (c *Child) Continue() { c.signal(syscall.SIGCONT) }
+
 func (c *Child) signal(s syscall.Signal) {
 	select {
 	case <-c.gone: // the id may be somebody else's by now

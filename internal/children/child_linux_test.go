@@ -104,12 +104,29 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	require.Eventually(t, func() bool { return !alive(grandchild) }, 10*time.Second, time.Millisecond)
 }
 
+func TestPauseAndContinue(t *testing.T) {
+	c, err := start(t, "good")
+	require.NoError(t, err)
+	defer c.Kill()
+	c.Pause()
+	require.Eventually(t, func() bool { return state(c.PID()) == "T" }, 10*time.Second, time.Millisecond)
+	c.Continue()
+	require.Eventually(t, func() bool { return state(c.PID()) != "T" }, 10*time.Second, time.Millisecond)
+}
+
 // alive says whether a process runs; one that waits for its parent to notice its death does not.
 func alive(pid int) bool {
+	s := state(pid)
+	return s != "" && s != "Z"
+}
+
+// state is the letter that the kernel has for what a process does, "" if there is no such process.
+func state(pid int) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return ""
 	}
 	_, after, _ := strings.Cut(string(status), ") ")
-	return !strings.HasPrefix(after, "Z")
+	letter, _, _ := strings.Cut(after, " ")
+	return letter
 }

@@ -1,5 +1,5 @@
 // Package cutproxy is a TCP proxy that cuts connections at a chosen byte, so that tests can lose a connection anywhere:
-// inside a frame, between two, or before the first answer.
+// inside a frame, between two, or before the first answer. It can also make them slow.
 package cutproxy
 
 import (
@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Cut says how long one connection lives. A zero Cut never cuts.
@@ -27,6 +28,8 @@ type Proxy struct {
 	listener net.Listener
 	accepted atomic.Int64
 	cuts     atomic.Int64
+	delay    atomic.Int64  // time.Duration
+	done     chan struct{} // closed by Close
 
 	wg     sync.WaitGroup
 	mu     sync.Mutex
@@ -44,7 +47,7 @@ func Start(target string, next func(connection int) Cut) (*Proxy, error) {
 	if next == nil {
 		next = func(int) Cut { return Cut{} }
 	}
-	p := &Proxy{target: target, next: next, listener: listener, pairs: make(map[*pair]struct{})}
+	p := &Proxy{target: target, next: next, listener: listener, pairs: make(map[*pair]struct{}), done: make(chan struct{})}
 	p.wg.Go(p.accept)
 	return p, nil
 }
@@ -67,9 +70,16 @@ func (p *Proxy) CutAll() {
 	}
 }
 
+// SetDelay makes all connections, those of this moment too, wait before each piece that they pass on, in either
+// direction; 0 for no longer. What a delay holds up is not lost.
+func (p *Proxy) SetDelay(d time.Duration) { p.delay.Store(int64(d)) }
+
 // Close stops accepting, drops all connections and waits for the proxy's goroutines.
 func (p *Proxy) Close() error {
 	p.mu.Lock()
+	if !p.closed {
+		close(p.done)
+	}
 	p.closed = true
 	err := p.listener.Close()
 	for each := range p.pairs {
@@ -124,12 +134,13 @@ func (p *Proxy) add(each *pair) bool {
 
 // forward copies until the source ends, then tells the sink so, or cuts both after limit bytes.
 func (p *Proxy) forward(each *pair, sink, source net.Conn, limit int64) {
+	delayed := &delayed{proxy: p, to: sink}
 	if limit <= 0 {
-		_, err := io.Copy(sink, source)
+		_, err := io.Copy(delayed, source)
 		each.ended(sink, err)
 		return
 	}
-	n, err := io.CopyN(sink, source, limit)
+	n, err := io.CopyN(delayed, source, limit)
 	if n == limit {
 		each.cut(p)
 		return
@@ -138,6 +149,24 @@ func (p *Proxy) forward(each *pair, sink, source net.Conn, limit int64) {
 		err = nil
 	}
 	each.ended(sink, err)
+}
+
+// delayed writes after the proxy's delay.
+type delayed struct {
+	proxy *Proxy
+	to    net.Conn
+}
+
+func (w *delayed) Write(piece []byte) (int, error) {
+	if d := time.Duration(w.proxy.delay.Load()); d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-w.proxy.done:
+		}
+	}
+	return w.to.Write(piece)
 }
 
 // pair is one forwarded connection.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -122,4 +123,34 @@ func TestCutAllAndReset(t *testing.T) {
 	_, err = conn.Read(one)
 	require.Error(t, err)
 	require.Equal(t, 1, proxy.Cuts())
+}
+
+func TestADelayHoldsUpAndLosesNothing(t *testing.T) {
+	addr, _ := speaker(t, []byte("hello"))
+	proxy, err := Start(addr, nil)
+	require.NoError(t, err)
+	const delay = 50 * time.Millisecond
+	proxy.SetDelay(delay)
+	began := time.Now()
+	conn, err := net.Dial("tcp", proxy.Addr())
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	got, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(got))
+	require.GreaterOrEqual(t, time.Since(began), delay)
+	require.NoError(t, conn.Close())
+	require.NoError(t, proxy.Close())
+}
+
+func TestCloseDoesNotWaitForADelay(t *testing.T) {
+	addr, _ := speaker(t, []byte("hello"))
+	proxy, err := Start(addr, nil)
+	require.NoError(t, err)
+	proxy.SetDelay(time.Hour)
+	conn, err := net.Dial("tcp", proxy.Addr())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	require.Eventually(t, func() bool { return proxy.Connections() == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, proxy.Close())
 }
