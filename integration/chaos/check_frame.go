@@ -1,0 +1,114 @@
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// uncounted are the types that a client may be shown without a number.
+var uncounted = map[string]bool{
+	"session.accepted": true, "session.resumed": true, "session.rejected": true, "session.evicted": true,
+	"session.ping": true, "session.pong": true, "nack": true, "backpressure": true,
+}
+
+// checkFrames judges each frame by itself: it is an envelope, of this session, about jobs of this principal, and holds no
+// secret of another (I4); and the session was never given up.
+func (c *trial) checkFrames(s *testimony) {
+	for i, l := range s.Links {
+		for _, data := range l.Frames {
+			f := decode(data)
+			v := Violation{Client: s.Client, Job: f.JobID}
+			switch {
+			case f.Type == "" || f.ID == "":
+				v.Rule, v.Detail = "wire", fmt.Sprintf("not an envelope: %s", data)
+			case f.EventSeq == 0 && !uncounted[f.Type]:
+				v.Rule, v.Detail = "FC-1", fmt.Sprintf("%s without a number: %s", f.Type, data)
+			case f.EventSeq > 0 && uncounted[f.Type] && f.Type != "nack":
+				v.Rule, v.Detail = "FC-1", fmt.Sprintf("%s with a number: %s", f.Type, data)
+			case f.Type == "session.rejected" && f.read().Code != "UNAVAILABLE":
+				v.Rule, v.Detail = "RE-3", fmt.Sprintf("the session was given up on connection %d to %s: %s", i+1, l.Edge, data)
+			case f.Type == "session.evicted" && f.read().Code != "ABORTED":
+				v.Rule, v.Detail = "RE-6", fmt.Sprintf("the session was evicted on connection %d to %s: %s", i+1, l.Edge, data)
+			case f.Type != "session.rejected" && f.SessionID != s.ID:
+				v.Rule, v.Detail = "I4", fmt.Sprintf("an envelope of another session: %s", data)
+			}
+			if v.Rule != "" {
+				c.blame(v)
+			}
+			c.checkPrivacy(s, f, data)
+		}
+	}
+}
+
+// checkPrivacy is I4: nothing of another principal.
+func (c *trial) checkPrivacy(s *testimony, f *frame, data []byte) {
+	if j := c.jobs[f.JobID]; j != nil && j.invocation.Principal != s.Principal {
+		c.blame(Violation{Rule: "I4", Client: s.Client, Job: f.JobID, Detail: fmt.Sprintf(
+			"a job of %s was shown to %s: %s", j.invocation.Principal, s.Principal, data)})
+	}
+	for _, other := range c.sessions {
+		if other.Principal != s.Principal && bytes.Contains(data, []byte(other.Secret)) {
+			c.blame(Violation{Rule: "I4", Client: s.Client, Detail: fmt.Sprintf("a secret of %s: %s", other.Principal, data)})
+		}
+	}
+}
+
+// checkAnswers judges what answers a request: it is one of the session's own, it has one answer, and a refusal for want
+// of the log can be tried again and means what it says.
+func (c *trial) checkAnswers(s *testimony) {
+	answered := make(map[string]*frame)
+	for _, f := range s.counted {
+		switch f.Type {
+		case "job.accepted", "cancel.accepted", "cancel.refused", "nack":
+		case "job.failed":
+			if f.JobID != "" {
+				continue
+			}
+		default:
+			continue
+		}
+		v := Violation{Client: s.Client, Job: f.JobID, Request: f.CorrelationID}
+		r := s.requests[f.CorrelationID]
+		switch {
+		case r == nil:
+			v.Rule, v.Detail = "answers", f.Type+" answers nothing that this session asked"
+		case (r.Type == "cancel") != (f.Type == "cancel.accepted" || f.Type == "cancel.refused") && f.Type != "nack":
+			v.Rule, v.Detail = "answers", f.Type+" answers a "+r.Type
+		case answered[f.CorrelationID] != nil:
+			v.Rule, v.Detail = "answers", fmt.Sprintf("%s and %s answer one request", answered[f.CorrelationID].Type, f.Type)
+		}
+		answered[f.CorrelationID] = f
+		if v.Rule != "" {
+			c.blame(v)
+		}
+	}
+	c.checkNacks(s)
+}
+
+// checkNacks judges refusals for want of the log.
+func (c *trial) checkNacks(s *testimony) {
+	started := make(map[string]string) // job by request
+	for _, j := range c.jobs {
+		started[j.command.ID] = j.id
+	}
+	for _, f := range s.frames {
+		if f.Type != "nack" {
+			continue
+		}
+		p := f.read()
+		v := Violation{Client: s.Client, Request: f.CorrelationID}
+		switch {
+		case p.Code != "RESOURCE_EXHAUSTED" && p.Code != "UNAVAILABLE":
+			v.Rule, v.Detail = "nack", fmt.Sprintf("nothing here is to be refused with %s: %s", p.Code, f.Payload)
+		case f.EventSeq != 0:
+			v.Rule, v.Detail = "TR-4", "a refusal for want of the log has a number"
+		case !p.Details.Retryable:
+			v.Rule, v.Detail = "nack", fmt.Sprintf("a refusal for want of the log that must not be tried again: %s", f.Payload)
+		case p.Code == "RESOURCE_EXHAUSTED" && started[f.CorrelationID] != "":
+			v.Rule, v.Job, v.Detail = "nack", started[f.CorrelationID], "refused because the log is full, and yet in it"
+		default:
+			continue
+		}
+		c.blame(v)
+	}
+}

@@ -1,0 +1,195 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// client is a client with one session. It connects to any edge, goes on elsewhere when the connection is lost, and notes
+// all that it sends and receives. Its goroutine is that of run.
+type client struct {
+	notes  *Session
+	token  string // of the principal
+	urls   []string
+	work   *work
+	random *rand.Rand
+
+	resume string // the newest resume token
+	seq    uint64 // the last number seen
+	at     int    // the edge used last
+	next   int    // of message ids
+	silent time.Time
+	socket *socket
+	link   *Link
+
+	settling atomic.Bool   // no new work, only what must be finished
+	settled  atomic.Bool   // nothing is left to wait for
+	seen     atomic.Uint64 // seq, for others
+	failure  atomic.Pointer[string]
+
+	mu sync.Mutex // guards notes, for others
+}
+
+// run keeps the session connected and works until ctx ends. The session can be resumed afterwards.
+func (c *client) run(ctx context.Context) {
+	for ctx.Err() == nil && c.failure.Load() == nil {
+		if err := c.connect(ctx); err != nil {
+			c.at = c.random.IntN(len(c.urls))
+			wait(ctx, between(c.random, 20*time.Millisecond, 150*time.Millisecond))
+			continue
+		}
+		c.serve(ctx)
+		c.socket.close()
+		c.at = c.random.IntN(len(c.urls))
+	}
+}
+
+// connect opens the session on an edge, or resumes it.
+func (c *client) connect(ctx context.Context) error {
+	s, err := dial(ctx, c.urls[c.at])
+	if err != nil {
+		return err
+	}
+	c.socket, c.silent = s, time.Now()
+	if c.resume == "" {
+		err = c.handshake(ctx, "session.open", "session.accepted", map[string]any{
+			"auth":   map[string]any{"scheme": "bearer", "token": c.token},
+			"client": map[string]any{"kind": "chaos", "version": "1"},
+		})
+	} else {
+		err = c.handshake(ctx, "session.resume", "session.resumed", map[string]any{
+			"resume_token": c.resume, "last_event_seq": c.seq,
+		})
+	}
+	if err != nil {
+		s.close()
+	}
+	return err
+}
+
+// handshake sends the first message and reads its answer.
+func (c *client) handshake(ctx context.Context, say, want string, body any) error {
+	link := &Link{Edge: edgeName(c.at), From: c.seq}
+	if err := c.socket.send(ctx, c.newID(), say, body, ""); err != nil {
+		return err
+	}
+	data, ok := c.socket.next(ctx, 2*silence)
+	if !ok {
+		return fmt.Errorf("chaos: no answer to %s", say)
+	}
+	link.Frames = append(link.Frames, data)
+	var f frame
+	if err := json.Unmarshal(data, &f); err != nil {
+		return fmt.Errorf("chaos: %w", err)
+	}
+	p := f.read()
+	switch {
+	case f.Type == want:
+		c.resume, c.link = p.ResumeToken, link
+		c.mu.Lock()
+		c.notes.ID = p.SessionID
+		c.notes.Links = append(c.notes.Links, link)
+		c.mu.Unlock()
+		return nil
+	case f.Type == "session.rejected" && p.Code != "UNAVAILABLE" && p.Code != "RESOURCE_EXHAUSTED":
+		// Nobody may forget a session, or take it for another's. The judge finds the frame.
+		c.mu.Lock()
+		c.notes.Links = append(c.notes.Links, link)
+		c.mu.Unlock()
+		c.failure.CompareAndSwap(nil, new(string(data)))
+	}
+	return fmt.Errorf("chaos: %s was answered by %s %s", say, f.Type, p.Code)
+}
+
+// serve reads and works until the connection is lost.
+func (c *client) serve(ctx context.Context) {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	act := time.NewTimer(0)
+	defer act.Stop()
+	for {
+		select {
+		case data, ok := <-c.socket.frames:
+			if !ok {
+				return
+			}
+			c.silent = time.Now()
+			c.take(data)
+		case <-ping.C:
+			if time.Since(c.silent) > silence || c.send(ctx, Request{Type: "session.ping"}, map[string]any{
+				"nonce": "n", "sent_at": time.Now().UTC().Format(time.RFC3339Nano),
+			}) != nil {
+				return
+			}
+			if c.send(ctx, Request{Type: "session.ack"}, map[string]any{"last_processed_seq": c.seq}) != nil {
+				return
+			}
+		case <-act.C:
+			if !c.act(ctx) {
+				return
+			}
+			act.Reset(between(c.random, 20*time.Millisecond, 200*time.Millisecond))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take notes a frame and learns from it.
+func (c *client) take(data []byte) {
+	c.mu.Lock()
+	c.link.Frames = append(c.link.Frames, data)
+	c.mu.Unlock()
+	var f frame
+	if json.Unmarshal(data, &f) != nil {
+		return // for the judge
+	}
+	if f.EventSeq > 0 {
+		if f.EventSeq <= c.seq {
+			return // for the judge
+		}
+		c.seq = f.EventSeq
+		c.seen.Store(c.seq)
+	}
+	c.learn(&f)
+}
+
+// send notes a request, and sends it. Pings and acknowledgements are not worth a note.
+func (c *client) send(ctx context.Context, r Request, body any) error {
+	r.ID, r.At = c.newID(), time.Now()
+	if r.Type == "tool.invoke" || r.Type == "cancel" {
+		c.mu.Lock()
+		c.notes.Requests = append(c.notes.Requests, r)
+		c.mu.Unlock()
+		c.asked(&r)
+	}
+	return c.socket.send(ctx, r.ID, r.Type, body, r.Key)
+}
+
+func (c *client) newID() string {
+	c.next++
+	return fmt.Sprintf("msg_%s-%d", c.notes.Client, c.next)
+}
+
+// replay resumes the session on an edge once more, has it shown from the first number up to the last one, and notes
+// that too. It must not run beside run.
+func (c *client) replay(ctx context.Context, edge int, last uint64) error {
+	c.at, c.seq = edge, 0
+	if err := persist(ctx, startPatience, func() error { return c.connect(ctx) }); err != nil {
+		return err
+	}
+	defer c.socket.close()
+	for c.seq < last {
+		data, ok := c.socket.next(ctx, startPatience)
+		if !ok {
+			return fmt.Errorf("chaos: %s was shown numbers up to %d of %d", c.notes.Client, c.seq, last)
+		}
+		c.take(data)
+	}
+	return nil
+}

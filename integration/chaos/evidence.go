@@ -1,0 +1,100 @@
+package chaos
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/arcp-nats/arcp/record"
+)
+
+// Evidence is everything that a run left behind for the judge.
+type Evidence struct {
+	// Sessions are the clients' notes. Each client has one session.
+	Sessions []*Session
+	// Log is what the log holds of all sessions, in order.
+	Log []*record.Record
+	// BadStops says of processes that were told to stop how they failed to.
+	BadStops []string
+	// MaxAttempts is how often a job may be started.
+	MaxAttempts int
+	// Slack bounds the time in which somebody may not have heard of what happened elsewhere: the longest that a fault
+	// keeps a process from hearing.
+	Slack time.Duration
+}
+
+// Session is what one client knows of its session.
+type Session struct {
+	Client    string
+	Principal string
+	ID        string // of the session
+	// Secret is a text that the client puts into its arguments, and that no other principal may ever see.
+	Secret   string
+	Requests []Request
+	Links    []*Link
+}
+
+// Request is a message that a client tried to send. Whether it arrived is not known.
+type Request struct {
+	ID   string
+	Type string
+	At   time.Time
+
+	// Of a tool.invoke. The arguments are compact.
+	Tool      string
+	Arguments json.RawMessage
+	Key       string
+	// Owned: the key is the client's own, and the client asks until it is answered.
+	Owned bool
+
+	// Job is the job that a cancel is for.
+	Job string
+}
+
+// Link is one connection of a session.
+type Link struct {
+	Edge string
+	// From is the number that the client had when it connected, as it told the edge.
+	From uint64
+	// Frames is what was received, in order.
+	Frames [][]byte
+}
+
+// frame is an envelope as a client reads it. It shares nothing with the runtime's own decoder.
+type frame struct {
+	ID             string          `json:"id"`
+	Type           string          `json:"type"`
+	Timestamp      time.Time       `json:"timestamp"`
+	SessionID      string          `json:"session_id"`
+	JobID          string          `json:"job_id"`
+	CorrelationID  string          `json:"correlation_id"`
+	IdempotencyKey string          `json:"idempotency_key"`
+	EventSeq       uint64          `json:"event_seq"`
+	Payload        json.RawMessage `json:"payload"`
+}
+
+// payload holds the members of payloads that the harness reads.
+type payload struct {
+	SessionID   string          `json:"session_id"`
+	ResumeToken string          `json:"resume_token"`
+	Code        string          `json:"code"`
+	Reason      string          `json:"reason"`
+	TargetID    string          `json:"target_id"`
+	Value       json.RawMessage `json:"value"`
+	Current     float64         `json:"current"`
+	Message     string          `json:"message"`
+	Details     struct {
+		Retryable bool `json:"retryable"`
+	} `json:"details"`
+}
+
+func (f *frame) read() (p payload) {
+	_ = json.Unmarshal(f.Payload, &p) // what is not there reads as nothing, and is judged as that
+	return p
+}
+
+// terminal tells whether the frame ends a job.
+func (f *frame) terminal() bool { return terminal(f.Type) }
+
+func terminal(typ string) bool {
+	return typ == "job.completed" || typ == "job.failed" || typ == "job.cancelled"
+}

@@ -1,0 +1,248 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// maxOpen bounds the jobs of a client that have not ended.
+	maxOpen = 10
+	// askAgain is when a request without an answer is sent again.
+	askAgain = 3 * time.Second
+	// doomedMS is how long the jobs sleep that are there to be cancelled: longer than anybody waits.
+	doomedMS = 10 * 60 * 1000
+)
+
+// call is an invocation that can be sent again.
+type call struct {
+	tool      string
+	arguments json.RawMessage
+	key       string
+}
+
+// work is what a client has to do, and remembers of it.
+type work struct {
+	shared *shared
+	calls  map[string]call        // by message id, until answered
+	asked  map[string]pendingCall // keyed calls without an answer, by key
+	open   map[string]bool        // jobs of the session that have not ended
+	doomed map[string]time.Time   // those of them that never end by themselves; when to cancel next
+	count  int                    // of invocations
+}
+
+// pendingCall is a keyed call that must be accepted in the end.
+type pendingCall struct {
+	call
+	again time.Time
+}
+
+func newWork(s *shared) *work {
+	return &work{
+		shared: s, calls: make(map[string]call), asked: make(map[string]pendingCall),
+		open: make(map[string]bool), doomed: make(map[string]time.Time),
+	}
+}
+
+// shared is what clients know of each other's work.
+type shared struct {
+	mu   sync.Mutex
+	keys map[string][]call   // accepted keyed calls, by principal
+	jobs map[string][]string // accepted jobs, by principal
+}
+
+func newShared() *shared {
+	return &shared{keys: make(map[string][]call), jobs: make(map[string][]string)}
+}
+
+func (s *shared) accepted(principal string, c call, job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs[principal] = append(s.jobs[principal], job)
+	if c.key != "" {
+		s.keys[principal] = append(s.keys[principal], c)
+	}
+}
+
+// key returns one of the principal's latest keyed calls.
+func (s *shared) key(random *rand.Rand, principal string) (call, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return latest(random, s.keys[principal])
+}
+
+// job returns one of the latest jobs of a principal, or of another one.
+func (s *shared) job(random *rand.Rand, principal string, own bool) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, jobs := range s.jobs {
+		if (name == principal) == own {
+			return latest(random, jobs)
+		}
+	}
+	return "", false
+}
+
+// latest draws one of the last of a list.
+func latest[T any](random *rand.Rand, list []T) (one T, ok bool) {
+	if len(list) == 0 {
+		return one, false
+	}
+	return list[len(list)-1-random.IntN(min(len(list), 20))], true
+}
+
+// asked remembers a request that was sent.
+func (c *client) asked(r *Request) {
+	if r.Type != "tool.invoke" {
+		return
+	}
+	it := call{tool: r.Tool, arguments: r.Arguments, key: r.Key}
+	c.work.calls[r.ID] = it
+	if pending, ok := c.work.asked[r.Key]; ok {
+		pending.again = r.At.Add(askAgain)
+		c.work.asked[r.Key] = pending
+	}
+}
+
+// learn takes in what the runtime says.
+func (c *client) learn(f *frame) {
+	w := c.work
+	switch {
+	case f.Type == "job.accepted":
+		it, ours := w.calls[f.CorrelationID]
+		if !ours {
+			return
+		}
+		delete(w.calls, f.CorrelationID)
+		delete(w.asked, it.key)
+		if f.IdempotencyKey == "" { // not the repeated acceptance of a job that may be another session's
+			w.open[f.JobID] = true
+			if it.tool == "sleep" && sleepsLong(it.arguments) {
+				w.doomed[f.JobID] = time.Now().Add(between(c.random, 0, 2*time.Second))
+			}
+			w.shared.accepted(c.notes.Principal, it, f.JobID)
+		}
+	case f.terminal():
+		delete(w.open, f.JobID)
+		delete(w.doomed, f.JobID)
+		if it, ours := w.calls[f.CorrelationID]; ours && f.JobID == "" {
+			delete(w.calls, f.CorrelationID)
+			delete(w.asked, it.key) // refused: the key is another request's
+		}
+	}
+}
+
+func sleepsLong(arguments json.RawMessage) bool {
+	var a struct {
+		MS int `json:"ms"`
+	}
+	return json.Unmarshal(arguments, &a) == nil && a.MS == doomedMS
+}
+
+// act does one piece of work. It is false when the connection is lost, or given up.
+func (c *client) act(ctx context.Context) bool {
+	now := time.Now()
+	for _, pending := range c.work.asked {
+		if now.After(pending.again) {
+			return c.invoke(ctx, pending.call) == nil
+		}
+	}
+	for job, at := range c.work.doomed {
+		if now.After(at) {
+			c.work.doomed[job] = now.Add(askAgain)
+			return c.cancel(ctx, job) == nil
+		}
+	}
+	if c.settling.Load() {
+		c.settled.Store(len(c.work.asked) == 0 && len(c.work.open) == 0)
+		return true
+	}
+	switch n := c.random.IntN(100); {
+	case n < 60:
+		if len(c.work.open)+len(c.work.asked) >= maxOpen {
+			return true
+		}
+		it := c.newCall()
+		if it.key != "" {
+			c.work.asked[it.key] = pendingCall{call: it}
+		}
+		return c.invoke(ctx, it) == nil
+	case n < 75: // a retry of an own key or of another session's
+		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok {
+			return c.invoke(ctx, it) == nil
+		}
+	case n < 78: // the key for something else
+		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok {
+			it.arguments = c.arguments(map[string]any{"other": c.random.Int()})
+			return c.invoke(ctx, it) == nil
+		}
+	case n < 88:
+		if job, ok := c.work.shared.job(c.random, c.notes.Principal, true); ok {
+			return c.cancel(ctx, job) == nil
+		}
+	case n < 91:
+		if job, ok := c.work.shared.job(c.random, c.notes.Principal, false); ok {
+			return c.cancel(ctx, job) == nil
+		}
+	case n < 93:
+		return c.cancel(ctx, unknownJob) == nil
+	case n < 95: // roam
+		return false
+	}
+	return true
+}
+
+// unknownJob is a job that there never was.
+const unknownJob = "job_00000000000000000000000000"
+
+func (c *client) invoke(ctx context.Context, it call) error {
+	return c.send(ctx, Request{Type: "tool.invoke", Tool: it.tool, Arguments: it.arguments, Key: it.key, Owned: c.work.asked[it.key].key != ""},
+		map[string]any{"tool": it.tool, "arguments": it.arguments})
+}
+
+func (c *client) cancel(ctx context.Context, job string) error {
+	return c.send(ctx, Request{Type: "cancel", Job: job},
+		map[string]any{"target": "job", "target_id": job, "reason": "chaos", "deadline_ms": 1000})
+}
+
+// newCall draws an invocation.
+func (c *client) newCall() call {
+	r := c.random
+	var tool string
+	var args map[string]any
+	switch n := r.IntN(100); {
+	case n < 25:
+		tool, args = "echo", map[string]any{"number": r.IntN(1000)}
+	case n < 45:
+		tool, args = "count", map[string]any{"to": 5 + r.IntN(40), "every_ms": 5 + r.IntN(50)}
+	case n < 60:
+		tool, args = "attempt", map[string]any{"to": 10 + r.IntN(30), "every_ms": 20 + r.IntN(60), "checkpoint_every": 1 + r.IntN(6)}
+	case n < 70:
+		tool, args = "log", map[string]any{"lines": 20 + r.IntN(300)}
+	case n < 80:
+		tool, args = "sleep", map[string]any{"ms": r.IntN(1500)}
+	case n < 90:
+		tool, args = "sleep", map[string]any{"ms": doomedMS}
+	case n < 95:
+		tool, args = "fail", map[string]any{"code": "NOT_FOUND", "message": "as asked"}
+	default:
+		tool, args = "panic", map[string]any{}
+	}
+	it := call{tool: tool, arguments: c.arguments(args)}
+	c.work.count++
+	if r.IntN(3) > 0 {
+		it.key = fmt.Sprintf("key-%s-%d", c.notes.Client, c.work.count)
+	}
+	return it
+}
+
+// arguments adds the principal's secret, and encodes.
+func (c *client) arguments(args map[string]any) json.RawMessage {
+	args["owner"] = c.notes.Secret
+	data, _ := json.Marshal(args) // numbers and texts
+	return data
+}
