@@ -55,14 +55,23 @@ func (s *session) reply(envelopes ...*envelope.Envelope) {
 // write writes one record on a subject. What the log cannot take is told to the client by a nack that is not counted and
 // correlates with the message that caused the record.
 func (s *session) write(subject subjects.Subject, cause envelope.MessageID, envelopes ...*envelope.Envelope) {
+	rec, err := s.recordOf(subject, envelopes...)
+	if err != nil {
+		s.notStored(cause, err)
+		return
+	}
+	s.publish(rec, cause, func(uint64, error) {})
+}
+
+// recordOf makes a record of what this edge says.
+func (s *session) recordOf(subject subjects.Subject, envelopes ...*envelope.Envelope) (*record.Record, error) {
 	rec, err := record.New(subject, envelopes...)
 	if err != nil {
-		s.notStored(cause, envelope.Errorf(envelope.CodeInternal, "record: %v", err))
-		return
+		return nil, envelope.Errorf(envelope.CodeInternal, "record: %v", err)
 	}
 	rec.Sender = s.srv.cfg.Name
 	rec.Codes = s.srv.cfg.Codes
-	s.publish(rec, cause, func(uint64, error) {})
+	return rec, nil
 }
 
 // publish sends a record on its way to the log. It waits only while too much of the session is on its way already.
@@ -102,6 +111,10 @@ var retryLater = json.RawMessage(`{"retryable":true}`)
 // notStored tells the client that a message of its had no effect because the log could not take the record.
 func (s *session) notStored(cause envelope.MessageID, err error) {
 	code := envelope.CodeOf(err)
+	if code == envelope.CodeDeadlineExceeded || code == envelope.CodeCancelled { // of the edge's own patience
+		err = envelope.Errorf(envelope.CodeUnavailable, "the log did not answer in time")
+		code = envelope.CodeUnavailable
+	}
 	details := json.RawMessage(`{"retryable":false}`)
 	if code.Retryable() {
 		details = retryLater

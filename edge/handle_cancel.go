@@ -72,11 +72,17 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 			return refusedEnded, nil
 		}
 	}
-	s.tellJob(invocation.Subject, msg, payload)
-	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
-	if unstarted {
-		s.endUnstarted(invocation, payload.Reason)
+	rec, err := s.recordOf(subjects.JobInput(invocation.Subject), s.cancelOf(job, msg, payload))
+	if err == nil {
+		_, err = s.srv.log.PublishWait(ctx, rec)
 	}
+	if err == nil && unstarted {
+		err = s.endUnstarted(ctx, invocation, payload.Reason)
+	}
+	if err != nil {
+		return "", err
+	}
+	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	return "", nil
 }
 
@@ -94,23 +100,33 @@ func (s *session) whyNotCancelled(ctx context.Context, job envelope.JobID) (refu
 
 // tellJob puts a cancel where the job's worker hears it, now or when it takes the job.
 func (s *session) tellJob(job subjects.Subject, msg *envelope.Envelope, payload *envelope.Cancel) {
+	s.write(subjects.JobInput(job), msg.ID, s.cancelOf(envelope.JobID(job.Job), msg, payload))
+}
+
+// cancelOf is what the worker of a job is told.
+func (s *session) cancelOf(job envelope.JobID, msg *envelope.Envelope, payload *envelope.Cancel) *envelope.Envelope {
 	e := s.answer(msg, envelope.TypeCancel, payload)
-	e.JobID = envelope.JobID(job.Job)
-	s.write(subjects.JobInput(job), msg.ID, e)
+	e.JobID = job
+	return e
 }
 
 // endUnstarted ends a job that no worker has begun: the client need not wait for one to come. A worker that takes the
-// job at this moment finds the cancel, which was stored before; what it says after this event is not shown.
-func (s *session) endUnstarted(invocation *record.Record, reason string) {
+// job at this moment finds the cancel, which was stored before; what it says after this event is not shown. The cancel is
+// accepted after that, so a client whose cancel was accepted can rely on the end.
+func (s *session) endUnstarted(ctx context.Context, invocation *record.Record, reason string) error {
 	if reason == "" {
 		reason = "cancelled by the client"
 	}
 	e, err := endOf(invocation, envelope.TypeJobCancelled, &envelope.JobCancelled{Reason: reason})
 	if err != nil {
-		s.logger.Error("an invocation in the log cannot be read", "job", invocation.Subject.Job, "error", err)
-		return
+		return err
 	}
-	s.write(subjects.JobEvents(invocation.Subject), e.CorrelationID, e)
+	rec, err := s.recordOf(subjects.JobEvents(invocation.Subject), e)
+	if err != nil {
+		return err
+	}
+	_, err = s.srv.log.PublishWait(ctx, rec)
+	return err
 }
 
 // endOf builds a terminal event of the runtime's own, with the ids that the job's other events have.
