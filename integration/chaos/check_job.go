@@ -17,6 +17,7 @@ func (c *trial) checkJobs() {
 	}
 	shown := make(map[string][]*frame) // what the owner was shown of a job
 	for _, s := range c.sessions {
+		watched := make(map[string][]*frame) // what the session was shown of a job of another one
 		for _, f := range s.counted {
 			if f.JobID == "" {
 				continue
@@ -29,8 +30,13 @@ func (c *trial) checkJobs() {
 				if f.IdempotencyKey == "" || f.Type != "job.accepted" {
 					shown[f.JobID] = append(shown[f.JobID], f)
 				}
-			case f.Type != "job.accepted":
-				c.blame(Violation{Rule: "ID-3", Client: s.Client, Job: f.JobID, Detail: f.Type + " went to a session that did not submit the job"})
+			default:
+				watched[f.JobID] = append(watched[f.JobID], f)
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(watched)) {
+			if reason := watchOf(watched[id]); reason != "" {
+				c.blame(Violation{Rule: "ID-3", Client: s.Client, Job: id, Detail: reason})
 			}
 		}
 	}
@@ -79,6 +85,26 @@ func (c *trial) lifeOf(j *job, owner *testimony, events []*frame) string {
 	asked := owner.requests[j.command.ID]
 	if asked == nil || asked.Tool != j.tool || !sameJSON(asked.Arguments, j.arguments) {
 		return fmt.Sprintf("nobody asked for %s %s", j.tool, j.arguments)
+	}
+	return ""
+}
+
+// watchOf says what is wrong with the events of a job that a session was shown which has asked for it again, if anything.
+func watchOf(events []*frame) string {
+	ended := false
+	for i, f := range events {
+		switch {
+		case f.Type == "job.accepted":
+		case i == 0:
+			return f.Type + " went to a session that did not ask for the job"
+		case ended:
+			return f.Type + " was shown after the end"
+		default:
+			ended = f.terminal()
+		}
+	}
+	if !ended {
+		return "the session that asked for the job again was not shown its end"
 	}
 	return ""
 }

@@ -197,7 +197,7 @@ func (c *trial) checkNumbers(s *testimony) {
 // checkFold is I3: the fold of the log is what the client was shown, byte for byte, no less and no more.
 func (c *trial) checkFold(s *testimony) {
 	n := uint64(0)
-	for f := range Fold(c.Log, s.ID) {
+	v := foldOf(c.Log, s.ID, func(f view.Frame) bool {
 		n = f.Seq
 		want := envelope.AppendSeq(nil, f.Line, f.Seq)
 		switch got, shown := s.seen[n]; {
@@ -205,6 +205,12 @@ func (c *trial) checkFold(s *testimony) {
 			c.blame(Violation{Rule: "I2", Client: s.Client, Detail: fmt.Sprintf("number %d was never shown: %s", n, want)})
 		case string(got) != string(want):
 			c.blame(Violation{Rule: "I3", Client: s.Client, Detail: fmt.Sprintf("number %d was shown as %s, and the log says %s", n, got, want)})
+		}
+		return true
+	})
+	if v != nil {
+		for job := range v.Watches() {
+			c.blame(Violation{Rule: "I1", Client: s.Client, Job: job, Detail: "a job that the session watches has no end there"})
 		}
 	}
 	if s.last > n {
@@ -215,24 +221,54 @@ func (c *trial) checkFold(s *testimony) {
 
 // Fold returns the numbered envelopes of a session, as the runtime's own view makes them of the log.
 func Fold(log []*record.Record, session string) func(yield func(view.Frame) bool) {
-	return func(yield func(view.Frame) bool) {
-		var v *view.View
-		for _, r := range log {
-			if r.Subject.Session != session || session == "" {
-				continue
+	return func(yield func(view.Frame) bool) { foldOf(log, session, yield) }
+}
+
+// foldOf passes the numbered envelopes of a session to yield until it returns false, and returns the view at the end, or
+// nil if the log has nothing of the session.
+func foldOf(log []*record.Record, session string, yield func(view.Frame) bool) (v *view.View) {
+	jobs := byJob(log)
+	for _, r := range log {
+		if r.Subject.Session != session || session == "" {
+			continue
+		}
+		if v == nil {
+			v = view.New(view.Place{Shard: r.Subject.Shard, Feed: r.Subject.Feed}, 0)
+		}
+		more := true
+		v.Apply(r, func(f view.Frame) {
+			if more && f.Seq > 0 {
+				more = yield(f)
 			}
-			if v == nil {
-				v = view.New(view.Place{Shard: r.Subject.Shard, Feed: r.Subject.Feed}, 0)
-			}
-			more := true
-			v.Apply(r, func(f view.Frame) {
-				if more && f.Seq > 0 {
-					more = yield(f)
-				}
-			})
-			if !more {
-				return
-			}
+		}, shown(v, r, jobs)...)
+		if !more {
+			return v
 		}
 	}
+	return v
+}
+
+// byJob returns the events of each job, in log order.
+func byJob(log []*record.Record) map[string][]*record.Record {
+	jobs := make(map[string][]*record.Record)
+	for _, r := range log {
+		if r.Subject.Lane == subjects.Event && r.Subject.Job != "" {
+			jobs[r.Subject.Job] = append(jobs[r.Subject.Job], r)
+		}
+	}
+	return jobs
+}
+
+// shown returns what a record shows of a job of another session.
+func shown(v *view.View, r *record.Record, jobs map[string][]*record.Record) (records []*record.Record) {
+	rng, shows := v.Shows(r)
+	if !shows {
+		return nil
+	}
+	for _, r := range jobs[rng.Job] {
+		if r.Seq > rng.After && r.Seq <= rng.To && r.Subject.String() == rng.Subject {
+			records = append(records, r)
+		}
+	}
+	return records
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -216,8 +217,12 @@ func (r *run) unshown(log []*record.Record) (what []string) {
 		id := c.notes.ID
 		c.mu.Unlock()
 		last := uint64(0)
-		for f := range Fold(log, id) {
+		v := foldOf(log, id, func(f view.Frame) bool {
 			last = f.Seq
+			return true
+		})
+		if v != nil && v.WatchCount() > 0 {
+			what = append(what, fmt.Sprintf("%s was not shown the end of %d jobs that it watches", c.notes.Client, v.WatchCount()))
 		}
 		if seen := c.seen.Load(); seen != last {
 			what = append(what, fmt.Sprintf("%s was shown %d envelopes of %d", c.notes.Client, seen, last))
