@@ -42,6 +42,28 @@ func (c *Client) Ensure(ctx context.Context, t Topology) (drift []string, err er
 	return drift, nil
 }
 
+// EnsureRetrying is Ensure, but it tries again, and says so in the log, while the broker is there and has no answer: a
+// cluster chooses a leader, or too few of its servers are up. It fails with the cause of ctx when that ends.
+func (c *Client) EnsureRetrying(ctx context.Context, t Topology) (drift []string, err error) {
+	for try := 0; ; try++ {
+		op, cancel := c.bounded(ctx)
+		drift, err = c.Ensure(op, t)
+		cancel()
+		switch {
+		case err == nil:
+			return drift, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !retryable(err) && !errors.Is(err, context.DeadlineExceeded):
+			return drift, err
+		}
+		c.log.Warn("the log cannot be set up yet, trying again", "error", err)
+		if err := c.pause(ctx, try); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // Shards returns the numbers of the log streams that exist, in order.
 func (c *Client) Shards(ctx context.Context) ([]int, error) {
 	var shards []int

@@ -14,6 +14,9 @@ import (
 
 // Error codes of the JetStream API that nats.go has no names for.
 const (
+	jsNoPeers            natsjs.ErrorCode = 10005 // no suitable peers for placement: too few servers of the cluster are up
+	jsStreamOffline      natsjs.ErrorCode = 10118 // stream is offline
+	jsConsumerOffline    natsjs.ErrorCode = 10119 // consumer is offline
 	jsNotAvailable       natsjs.ErrorCode = 10008 // JetStream system temporarily unavailable
 	jsNotLeader          natsjs.ErrorCode = 10009 // this server cannot handle the request
 	jsNoResources        natsjs.ErrorCode = 10023 // insufficient resources
@@ -45,7 +48,7 @@ func codeOfAPI(err *natsjs.APIError) envelope.Code {
 	case natsjs.JSErrCodeStreamNotFound, natsjs.JSErrCodeConsumerNotFound, natsjs.JSErrCodeConsumerDoesNotExist,
 		natsjs.JSErrCodeMessageNotFound:
 		return envelope.CodeNotFound
-	case jsNotAvailable, jsNotLeader, jsDuplicateInFlight,
+	case jsNotAvailable, jsNotLeader, jsNoPeers, jsStreamOffline, jsConsumerOffline, jsDuplicateInFlight,
 		natsjs.JSErrCodeJetStreamNotEnabled, natsjs.JSErrCodeJetStreamNotEnabledForAccount:
 		return envelope.CodeUnavailable
 	}

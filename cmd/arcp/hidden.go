@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"strings"
 
 	"github.com/arcp-nats/arcp/internal/cli"
 	"github.com/arcp-nats/arcp/internal/edgecmd"
@@ -37,12 +38,19 @@ func runNATS(args []string, std streams) int {
 	flags.SetOutput(std.err)
 	dir := flags.String("dir", "", "folder of the data")
 	port := flags.Int("port", -1, "port to listen on; -1 is any free one")
+	name := flags.String("name", "", "name of the server in its cluster")
+	clusterPort := flags.Int("cluster-port", 0, "port for the other servers of the cluster; 0 for a server that stands alone")
+	routes := flags.String("routes", "", "URLs of the servers of the cluster, comma separated")
 	if flags.Parse(args) != nil {
 		return cli.ExitUsage
 	}
 	drain, _, release := cli.Signals(context.Background())
 	defer release()
-	server, err := embedded.Start(embedded.Options{Dir: *dir, Port: *port})
+	options := embedded.Options{Dir: *dir, Port: *port, Name: *name}
+	if *clusterPort != 0 {
+		options.Cluster = &embedded.Cluster{Name: "arcp", Port: *clusterPort, Routes: strings.Split(*routes, ",")}
+	}
+	server, err := embedded.Start(options)
 	if err != nil {
 		cli.Complain(std.err, "arcp __nats", err)
 		return cli.ExitFailed

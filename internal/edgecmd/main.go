@@ -91,8 +91,11 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		return nil // told to leave before there was anything to do
 	}
 	defer client.Close()
-	drift, err := client.Ensure(drain, flags.topology())
-	if err != nil {
+	drift, err := client.EnsureRetrying(drain, flags.topology())
+	switch {
+	case drain.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	for _, d := range drift {

@@ -2,10 +2,12 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -32,8 +34,22 @@ type Options struct {
 	SyncAlways bool
 	// MaxStore bounds the bytes stored; 0 leaves it to the server (three quarters of the free disk).
 	MaxStore int64
+	// Cluster makes the server one of a cluster; nil: it stands alone. Then Name is required, and unique.
+	Cluster *Cluster
 	// Logger gets the server's messages: notices at level debug, the rest at their own; nil discards them.
 	Logger *slog.Logger
+}
+
+// Cluster says how a server meets the others of its cluster. Clients are not told of the others: they keep to the URLs
+// that they were given.
+type Cluster struct {
+	// Name of the cluster, the same for all its servers. Required.
+	Name string
+	// Host and Port for the other servers to connect to; the host's default is 127.0.0.1.
+	Host string
+	Port int
+	// Routes are the URLs (nats://host:port) for that of the servers of the cluster; this one may be among them.
+	Routes []string
 }
 
 // Server is a running server.
@@ -41,7 +57,8 @@ type Server struct {
 	ns *server.Server
 }
 
-// Start runs a server and returns when it takes connections. Two servers must not share a folder.
+// Start runs a server and returns when it takes connections. Two servers must not share a folder. A server of a cluster
+// cannot store anything until it has met enough of the others.
 func Start(o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("embedded: Dir: a folder is required")
@@ -55,7 +72,7 @@ func Start(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	ns, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName:             o.Name,
 		Host:                   o.Host,
 		Port:                   o.Port,
@@ -67,7 +84,13 @@ func Start(o Options) (*Server, error) {
 		StoreDir:               o.Dir,
 		SyncAlways:             o.SyncAlways,
 		DisableJetStreamBanner: true,
-	})
+	}
+	if o.Cluster != nil {
+		if err := o.Cluster.join(options); err != nil {
+			return nil, err
+		}
+	}
+	ns, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
@@ -80,6 +103,22 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{ns: ns}, nil
+}
+
+// join puts the cluster into the server's options.
+func (c *Cluster) join(options *server.Options) error {
+	if options.ServerName == "" || c.Name == "" {
+		return errors.New("embedded: Cluster: the server and the cluster need names")
+	}
+	options.Cluster = server.ClusterOpts{Name: c.Name, Host: cmp.Or(c.Host, "127.0.0.1"), Port: c.Port, NoAdvertise: true}
+	for _, route := range c.Routes {
+		u, err := url.Parse(route)
+		if err != nil {
+			return fmt.Errorf("embedded: Cluster: a route is no URL: %w", err)
+		}
+		options.Routes = append(options.Routes, u)
+	}
+	return nil
 }
 
 // ready waits until the server takes connections, or has said why it never will.
