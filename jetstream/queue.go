@@ -99,7 +99,7 @@ var errNoConsumer = errors.New("the consumer does not answer")
 
 // pull makes one request and returns when it is over: nil if it ended in order. It has an inbox of its own, so that
 // late answers to another request are never taken for its own, and no request outlives its fetch.
-func (q *Queue) pull(ctx context.Context, n int, fn func(*Delivery)) error {
+func (q *Queue) pull(ctx context.Context, n int, pass func(*Delivery)) error {
 	_, changed := q.c.state()
 	messages := make(chan *nats.Msg, n+64) // n deliveries, and heartbeats while fn is slow
 	inbox := nats.NewInbox()
@@ -107,11 +107,13 @@ func (q *Queue) pull(ctx context.Context, n int, fn func(*Delivery)) error {
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, n, pullExpiry, pullHeartbeat)
 	if err := q.c.nc.PublishRequest(q.next, inbox, request); err != nil {
 		_ = sub.Unsubscribe()
 		return err
 	}
+	fn := func(d *Delivery) { d.Asked = asked; pass(d) }
 	watchdog := time.NewTimer(3 * pullHeartbeat)
 	defer watchdog.Stop()
 	for got := 0; ; {
@@ -220,6 +222,9 @@ func (q *Queue) deliver(m *nats.Msg, fn func(*Delivery)) {
 type Delivery struct {
 	Record  *record.Record
 	Attempt int // how often it has been handed out, this time included
+	// Asked is when this client asked for it. The broker handed it out later, but nobody knows how much later: it may
+	// have been on its way for long.
+	Asked time.Time
 
 	msg *nats.Msg
 	nc  *nats.Conn

@@ -350,6 +350,14 @@ func (a *attempt) giveBack(delay time.Duration) {
 	}
 }
 
+// mayBeOvertaken tells whether another worker may have the job by now. Signs of
+// life are no proof against it: they are not answered, and may have been lost
+// or late, as may the delivery itself. The time since the job was asked for is:
+// the queue waits for AckWait after it has handed a job out.
+func (a *attempt) mayBeOvertaken() bool {
+	return a.lapsed.Load() || time.Since(a.d.Asked) >= a.w.cfg.AckWait
+}
+
 // acknowledge says that the job needs no further attempt. An acknowledgement
 // counts for the job, not for the attempt: if this one may have been overtaken,
 // only the log can tell whether the end that it wrote is the job's. Left
@@ -357,7 +365,7 @@ func (a *attempt) giveBack(delay time.Duration) {
 func (a *attempt) acknowledge() {
 	ctx, release := context.WithTimeout(a.w.recordCtx, a.w.cfg.AckWait)
 	defer release()
-	if a.lapsed.Load() {
+	if a.mayBeOvertaken() {
 		past, err := readHistory(ctx, a.w.bus, a.job.inv, math.MaxInt)
 		if err != nil || !past.terminal {
 			a.log.Warn("a later attempt may have the job, it is not acknowledged", "error", err)

@@ -50,6 +50,8 @@ type Delivery struct {
 	Record *record.Record
 	// Attempt counts the deliveries of this job, this one included, from 1.
 	Attempt int
+	// Asked is a moment before the queue handed the job out.
+	Asked time.Time
 	// Receipt answers for it.
 	Receipt Receipt
 }

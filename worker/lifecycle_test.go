@@ -146,6 +146,17 @@ func TestEndedJobIsNotRunAgain(t *testing.T) {
 // A worker that slept through its ack wait finds that a later attempt has the
 // job: it must not acknowledge what the other one runs.
 func TestOvertakenAttemptDoesNotAcknowledge(t *testing.T) {
+	testOvertaken(t, func(a *attempt) { a.lapsed.Store(true) })
+}
+
+// The delivery, or the signs of life, were on their way for too long, and the
+// worker cannot know of it.
+func TestAttemptThatWasOvertakenUnawaresDoesNotAcknowledge(t *testing.T) {
+	testOvertaken(t, func(a *attempt) { time.Sleep(a.w.cfg.AckWait) }) // fake
+}
+
+func testOvertaken(t *testing.T, overtaken func(*attempt)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		inv := b.submit(`{}`, nil)
@@ -158,14 +169,14 @@ func TestOvertakenAttemptDoesNotAcknowledge(t *testing.T) {
 		held := memReceipt{bus: w1.bus, job: j, attempt: 1}
 		b.log.mu.Unlock()
 		a1 := w1.held.get(inv.Subject.Job)
-		a1.lapsed.Store(true)
+		overtaken(a1)
 
 		w2 := b.worker(Config{Name: "worker-2"}, Options{}, func(context.Context, *Job) (any, error) {
 			time.Sleep(time.Minute) // fake
 			return "second", nil
 		})
 		held.expire()
-		for len(b.events(inv)) < 2 {
+		for all := b.events(inv); all[len(all)-1].attempt < 2; all = b.events(inv) {
 			time.Sleep(time.Millisecond) // fake
 		}
 		close(gate)

@@ -220,7 +220,7 @@ func (c *memConsumer) Fetch(ctx context.Context, n int, fn func(Delivery)) error
 			r := &memReceipt{bus: b, job: next, attempt: next.attempts, ackWait: c.ackWait}
 			next.timer = time.AfterFunc(c.ackWait, r.expire)
 			b.mu.Unlock()
-			fn(Delivery{Record: next.rec, Attempt: r.attempt, Receipt: r})
+			fn(Delivery{Record: next.rec, Attempt: r.attempt, Asked: time.Now(), Receipt: r})
 			n--
 			continue
 		}

@@ -109,7 +109,7 @@ func (b *oneJob) Queue(context.Context, int, string, time.Duration) (worker.Queu
 func (b *oneJob) Fetch(ctx context.Context, _ int, fn func(worker.Delivery)) error {
 	if !b.given {
 		b.given = true
-		fn(worker.Delivery{Record: b.job, Attempt: 1, Receipt: b})
+		fn(worker.Delivery{Record: b.job, Attempt: 1, Asked: time.Now(), Receipt: b})
 		return nil
 	}
 	<-ctx.Done()

@@ -31,7 +31,7 @@ type queue struct{ q *jetstream.Queue }
 
 func (q queue) Fetch(ctx context.Context, n int, fn func(worker.Delivery)) error {
 	return q.q.Fetch(ctx, n, func(d *jetstream.Delivery) {
-		fn(worker.Delivery{Record: d.Record, Attempt: d.Attempt, Receipt: d})
+		fn(worker.Delivery{Record: d.Record, Attempt: d.Attempt, Asked: d.Asked, Receipt: d})
 	})
 }
 
