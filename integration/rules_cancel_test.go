@@ -183,11 +183,47 @@ func TestAQueuedJobIsCancelledWithoutAWorker(t *testing.T) {
 	p.Invoke("echo", "never")
 	job := p.Expect("job.accepted").Str("job_id")
 	p.Send("cancel", cancel("job", job))
-	p.Expect("cancel.accepted")
-	require.Equal(t, "changed my mind", p.Expect("job.cancelled").Payload()["reason"])
+	found := ofTypes(p, "cancel.accepted", "job.cancelled")
+	require.Equal(t, "changed my mind", found["job.cancelled"].Payload()["reason"])
 	c.worker("worker-2", nil)
 	p.Invoke("echo", "runs")
 	all := p.Until("job.completed")
 	require.Equal(t, "runs", last(all).Payload()["value"])
 	require.Equal(t, []string{"job.accepted", "job.started", "job.completed"}, types(all))
+}
+
+// TestCX1ACancelThatTheLogCannotTakeHasOneAnswer: it is refused as a whole, under its own id, and works once there is
+// room.
+func TestCX1ACancelThatTheLogCannotTakeHasOneAnswer(t *testing.T) {
+	c := newCluster(t)
+	gone := c.worker("worker-1", nil)
+	e := c.edge("edge-1", nil)
+	e.knows(t, "echo")
+	gone.drain()
+	<-gone.done
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	p.Invoke("echo", "waits")
+	job := p.Expect("job.accepted").Str("job_id")
+
+	js := c.jetStream()
+	stream, err := js.Stream(t.Context(), "ARCP_LOG_0")
+	require.NoError(t, err)
+	limit := func(bytes int64) {
+		cfg := stream.CachedInfo().Config
+		cfg.MaxBytes = bytes
+		_, err := js.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+	}
+	limit(1)
+	id := p.Send("cancel", cancel("job", job))
+	nack := p.Expect("nack")
+	require.Equal(t, id, nack["correlation_id"])
+	require.Equal(t, "RESOURCE_EXHAUSTED", nack.Payload()["code"])
+	p.Quiet()
+
+	limit(-1)
+	p.Send("cancel", cancel("job", job))
+	ofTypes(p, "cancel.accepted", "job.cancelled")
+	p.Quiet()
 }
