@@ -42,7 +42,7 @@ var elsewhere = []struct {
 	{"github.com/nats-io/nats.go", []string{"jetstream"}, true, "one package speaks to the broker"},
 	{"github.com/nats-io/nats-server", []string{"jetstream/embedded"}, true, "one package runs a broker"},
 	{"github.com/gorilla/websocket", []string{"edge", "client"}, true, "only these two have sockets"},
-	{"github.com/coder/websocket", []string{"internal/wstest"}, true, "the other implementation is for tests: both ends must not share a bug"},
+	{"github.com/coder/websocket", []string{"integration/chaos", "internal/wstest"}, true, "the other implementation is for tests: both ends must not share a bug"},
 	{"github.com/alecthomas/kong", []string{"internal/cli", "cmd/arcp"}, true, "flags belong to programs"},
 	{"github.com/vbauerster/mpb", []string{"internal/demo"}, false, "progress bars belong to the demonstration"},
 	{"github.com/lmittmann/tint", []string{"internal/cli"}, false, "how logs look is for programs to say; packages take a *slog.Logger"},
