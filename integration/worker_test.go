@@ -3,6 +3,7 @@ package integration_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -82,5 +83,43 @@ func TestAWorkerThatIsStoppedAndComesBack(t *testing.T) {
 			require.EqualValues(t, current, m.Payload()["current"], "one attempt speaks")
 		}
 	}
+	r.finish(other, r.seq)
+}
+
+// TestHB4ALostWorkersJobGoesOn: a worker is killed with SIGKILL in the middle of a job. As heartbeat_recovery says,
+// the job does not fail: it stands still, then another worker goes on from its checkpoint, soon after --ack-wait.
+func TestHB4ALostWorkersJobGoesOn(t *testing.T) {
+	const ackWait = 2 * time.Second
+	c := startProcesses(t)
+	e := c.edge("edge-1").ready["edge"]
+	other := c.edge("edge-2").ready["edge"]
+	lost := c.worker("worker-1", "--ack-wait", ackWait.String())
+	untilServed(t, e, "echo")
+	r := openReader(t, e)
+	const to, every = 60, 5
+	r.peer.Invoke("attempt", map[string]any{"to": to, "every_ms": 10, "checkpoint_every": every})
+	r.readTo(2 + 20) // accepted, started, 20 steps
+	c.worker("worker-2", "--ack-wait", ackWait.String())
+	lost.kill()
+	killed := time.Now()
+	var gap time.Duration
+	var result map[string]any
+	for r.ended == "" {
+		m := r.peer.Next()
+		r.take(m)
+		switch m.Type() {
+		case "job.started":
+			gap = time.Since(killed)
+			require.EqualValues(t, 2, m.Payload()["attempt"])
+		case "job.completed":
+			result, _ = m.Payload()["value"].(map[string]any)
+		}
+	}
+	t.Logf("the next attempt began %s after the kill, with --ack-wait %s", gap, ackWait)
+	require.NotZero(t, gap)
+	require.Less(t, gap, 10*time.Second)
+	require.EqualValues(t, to, result["counted"])
+	require.EqualValues(t, 2, result["attempts"])
+	require.GreaterOrEqual(t, result["resumed_from"], float64(20-every))
 	r.finish(other, r.seq)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -60,9 +62,31 @@ func Dial(t testing.TB, url string) *Peer {
 // TryDial is Dial for an edge that may not be there.
 func TryDial(t testing.TB, url string) (*Peer, error) {
 	t.Helper()
+	return tryDial(t, url, nil)
+}
+
+// DialOver is Dial over a connection that wrap makes of the TCP connection.
+func DialOver(t testing.TB, url string, wrap func(net.Conn) net.Conn) *Peer {
+	t.Helper()
+	var dialer net.Dialer
+	p, err := tryDial(t, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return wrap(conn), nil
+		},
+	}}})
+	require.NoError(t, err)
+	return p
+}
+
+func tryDial(t testing.TB, url string, options *websocket.DialOptions) (*Peer, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Wait)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, nil)
+	conn, _, err := websocket.Dial(ctx, url, options)
 	if err != nil {
 		return nil, err
 	}
