@@ -43,8 +43,9 @@ const (
 // cluster is a NATS server, edges and workers in this process, on real sockets.
 type cluster struct {
 	t    testing.TB
-	nats *embedded.Server
-	logs *lockedBuffer
+	nats *embedded.Server // nil: the server of url, in another process
+	url  string
+	logs *lockedBuffer // nil: logs are thrown away
 }
 
 // newCluster starts the NATS server. Everything ends with the test.
@@ -61,7 +62,21 @@ func newStack(t testing.TB) (*cluster, *testEdge) {
 	return c, c.edge("edge-1", nil)
 }
 
+// client connects to the NATS server, for an edge or a worker.
+func (c *cluster) client() *jetstream.Client {
+	c.t.Helper()
+	if c.nats != nil {
+		return natstest.Client(c.t, c.nats)
+	}
+	client := natstest.Connect(c.t, jetstream.Config{URLs: []string{c.url}, Name: c.t.Name()})
+	natstest.Ensure(c.t, client, natstest.Topology())
+	return client
+}
+
 func (c *cluster) logger() *slog.Logger {
+	if c.logs == nil {
+		return slog.New(slog.DiscardHandler)
+	}
 	return slog.New(slog.NewTextHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -88,7 +103,7 @@ type testEdge struct {
 // edge starts an edge; change may adjust its configuration.
 func (c *cluster) edge(name string, change func(*edge.Config)) *testEdge {
 	c.t.Helper()
-	client := natstest.Client(c.t, c.nats)
+	client := c.client()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(c.t, err)
 	set, err := auth.Config{
@@ -148,7 +163,7 @@ type testWorker struct {
 // worker starts a worker with the demo tools and those that add registers.
 func (c *cluster) worker(name string, add func(*worker.Worker)) *testWorker {
 	c.t.Helper()
-	client := natstest.Client(c.t, c.nats)
+	client := c.client()
 	w, err := worker.New(natsbus.New(client), worker.Config{
 		Name: name, AckWait: 2 * time.Second, Logger: c.logger().With("worker", name),
 	})
