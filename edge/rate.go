@@ -15,7 +15,7 @@ const (
 	// rateBurst is how many seconds' worth of messages may come at once.
 	rateBurst = 2
 	// brakeFactor is by how much a client may pass its rate, and be told so, before its socket is read no faster.
-	brakeFactor = 4
+	brakeFactor = 10
 )
 
 // pace bounds the messages that a session sends. A nil pace bounds nothing. The connection's reader owns it.

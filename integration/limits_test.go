@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -105,14 +106,16 @@ func TestI7JobsThatAreNotReadCount(t *testing.T) {
 	c, e := limited(t, func(cfg *edge.Config) { cfg.AckWindow, cfg.MaxJobsPerSession = 1, 5 })
 	p := wstest.Dial(t, e.url)
 	p.Open(aliceToken)
-	for range 50 {
+	const asked = 20
+	for n := range asked {
 		p.Invoke("echo", 1)
+		require.Eventually(t, func() bool { // what is on its way to the log is not what counts here
+			return c.count("job.accepted,tool.invoke")+c.count("job.failed") == n+1
+		}, wstest.Wait, time.Millisecond)
 	}
-	p.Send("session.ping", map[string]any{"nonce": "n", "sent_at": "2026-01-01T00:00:00Z"})
-	p.Until("session.pong") // so all have been judged
-	require.LessOrEqual(t, c.count("job.accepted,tool.invoke"), 6)
+	require.LessOrEqual(t, c.count("job.accepted,tool.invoke"), 6, "one may have been seen to end")
 	refused := 0
-	for seq := 1; refused < 44; seq++ {
+	for seq := 1; refused < asked-6; seq++ {
 		p.Send("session.ack", map[string]any{"last_processed_seq": seq})
 		if m := p.Next(); m.Type() == "job.failed" {
 			exhausted(t, m, "job.failed", "5 jobs of a session")
@@ -165,7 +168,7 @@ func TestRate(t *testing.T) {
 // TestAFloodDoesNotStopOthers: while a client sends as fast as it can, another one's jobs run, and nothing of the
 // flood is in the log.
 func TestAFloodDoesNotStopOthers(t *testing.T) {
-	c, e := limited(t, func(cfg *edge.Config) { cfg.Rate = 100 })
+	c, e := limited(t, func(cfg *edge.Config) { cfg.Rate = 300 })
 	flooder := wstest.Dial(t, e.url)
 	flooder.Open(aliceToken)
 	stop := make(chan struct{})
