@@ -49,6 +49,7 @@ type conn struct {
 	session  atomic.Pointer[session] // set by the reader, read by the server
 	lastSign atomic.Int64            // unix nanoseconds of the last sign of life
 	lastPing atomic.Int64            // unix nanoseconds of the last question for one
+	queued   int                     // what the kernel held for the peer at the keeper's last look
 
 	closeOnce  sync.Once
 	closeFrame atomic.Pointer[[]byte] // what the writer says last
@@ -87,16 +88,20 @@ func (c *conn) serve() {
 // linger reads on for a moment after the last word of the edge. A socket that is closed with unread bytes in it is
 // reset, and a reset can overtake the close frame that says why.
 func (c *conn) linger() {
-	raw := c.ws.NetConn()
-	if c.cork != nil {
-		raw = c.cork.Conn
-	}
-	tcp, ok := raw.(*net.TCPConn)
+	tcp, ok := c.socket().(*net.TCPConn)
 	if !ok || tcp.CloseWrite() != nil {
 		return
 	}
 	_ = tcp.SetReadDeadline(time.Now().Add(lingerTime))
 	_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+}
+
+// socket is the connection below the WebSocket.
+func (c *conn) socket() net.Conn {
+	if c.cork != nil {
+		return c.cork.Conn
+	}
+	return c.ws.NetConn()
 }
 
 func (c *conn) closing() bool { return c.closeFrame.Load() != nil }

@@ -78,16 +78,39 @@ func (s *session) saveRecord(ctx context.Context) (answered bool) {
 
 // checkIdle asks the peer for a sign of life after IdlePing of silence: with session.ping for the client, and with
 // a WebSocket ping for its library. The read deadline, twice that time, ends the socket if neither is answered; the
-// session and its jobs go on.
+// session and its jobs go on. A peer that still takes what was written before cannot have seen the question: it is asked
+// later, and WriteTimeout ends a socket that takes nothing.
 func (c *conn) checkIdle(now time.Time) {
 	s := c.session.Load()
-	last := max(c.lastSign.Load(), c.lastPing.Load())
-	if s == nil || now.Sub(time.Unix(0, last)) < c.srv.cfg.IdlePing {
+	idle := c.srv.cfg.IdlePing
+	if s == nil || now.Sub(time.Unix(0, c.lastSign.Load())) < idle {
+		return
+	}
+	if c.taking() {
+		c.alive()
+		if c.closing() { // meanwhile
+			_ = c.ws.SetReadDeadline(now.Add(closeWait))
+		}
+		return
+	}
+	if now.Sub(time.Unix(0, c.lastPing.Load())) < idle {
 		return
 	}
 	c.lastPing.Store(now.UnixNano())
 	c.send(s.answer(nil, envelope.TypeSessionPing, &envelope.SessionPing{Nonce: rand.Text(), SentAt: envelope.Now()}))
 	_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(pingWait))
+}
+
+// taking reports whether the peer is known to be at work on what was written to it: more waits for the socket, or the
+// kernel holds less for it than at the last look. Only the keeper calls it.
+func (c *conn) taking() bool {
+	if c.out.waiting() {
+		return true
+	}
+	queued := sendQueue(c.socket())
+	less := queued < c.queued
+	c.queued = queued
+	return less
 }
 
 // pingWait bounds how long a ping waits for a frame that is being written.

@@ -76,6 +76,13 @@ func (o *outbox) roomy() bool {
 	return !o.closed && o.eventBytes+o.inFlight <= o.eventLimit/2
 }
 
+// waiting reports whether there is something that the socket has not taken.
+func (o *outbox) waiting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.eventBytes+o.inFlight+o.controlBytes > 0
+}
+
 // take waits for frames and returns them, control answers first. The caller has written the frames of the take
 // before when it calls again. It is false once the outbox is closed and empty.
 func (o *outbox) take() (frames [][]byte, ok bool) {

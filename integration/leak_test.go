@@ -65,7 +65,7 @@ var lives = []struct {
 		retry := wstest.Dial(t, second)
 		retry.Open(aliceToken)
 		retry.Invoke("echo", 1, "idempotency_key", key)
-		retry.Expect("job.accepted")
+		retry.Until("job.completed")
 		retry.Invoke("echo", 2, "idempotency_key", key)
 		retry.Expect("job.failed")
 		retry.Drop()

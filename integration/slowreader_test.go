@@ -15,20 +15,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/client"
+	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/internal/wstest"
 )
 
-// slowConn reads 1 KiB a second while slow is set.
+// slowConn reads so many bytes a tick while slow is set.
 type slowConn struct {
 	net.Conn
-	slow *atomic.Bool
-	tick *time.Ticker
+	slow  *atomic.Bool
+	tick  *time.Ticker
+	bytes int
 }
 
 func (c *slowConn) Read(p []byte) (int, error) {
 	if c.slow.Load() {
 		<-c.tick.C
-		p = p[:min(len(p), 1024)]
+		p = p[:min(len(p), c.bytes)]
 	}
 	return c.Conn.Read(p)
 }
@@ -54,7 +56,7 @@ func TestI7AReaderOfAKilobyteASecond(t *testing.T) {
 	defer tick.Stop()
 	slow := &reader{t: t, peer: wstest.DialOver(t, url, func(conn net.Conn) net.Conn {
 		_ = conn.(*net.TCPConn).SetReadBuffer(256 << 10) // of 33 MiB the kernel is not to hold much
-		return &slowConn{Conn: conn, slow: crawl, tick: tick}
+		return &slowConn{Conn: conn, slow: crawl, tick: tick, bytes: 1024}
 	})}
 	slow.token = token(slow.peer.Open(aliceToken))
 	crawl.Store(true)
@@ -87,6 +89,36 @@ func TestI7AReaderOfAKilobyteASecond(t *testing.T) {
 	require.Less(t, behind-idle, room, "resident memory while the client crawls")
 	require.Less(t, most-idle, room, "resident memory while it reads on")
 	require.Less(t, beside.p50, 20*alone.p50+50*time.Millisecond)
+}
+
+// TestHB3APeerThatStillReadsIsNotSilent: a client that says nothing and is busy with what it was sent cannot answer a
+// question that waits behind that.
+func TestHB3APeerThatStillReadsIsNotSilent(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	const idle = 800 * time.Millisecond
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.IdlePing = idle })
+	e.knows(t, "log")
+	tick, crawl := time.NewTicker(20*time.Millisecond), new(atomic.Bool)
+	defer tick.Stop()
+	p := wstest.DialOver(t, e.url, func(conn net.Conn) net.Conn {
+		_ = conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		return &slowConn{Conn: conn, slow: crawl, tick: tick, bytes: 4 << 10}
+	})
+	p.Open(aliceToken)
+	crawl.Store(true)
+	p.Invoke("log", map[string]any{"lines": 3000})
+	begin, seq := time.Now(), 0
+	for seq < 3003 {
+		if m := p.Next(); m.Seq() > 0 {
+			seq++
+			require.Equal(t, seq, m.Seq())
+		}
+	}
+	require.Greater(t, time.Since(begin), 3*idle, "it was silent for long enough")
+	crawl.Store(false)
+	p.Send("ping", map[string]any{})
+	p.Until("pong") // on this connection
 }
 
 // latencies are of jobs of echo, one after the other.
