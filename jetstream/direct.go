@@ -66,8 +66,8 @@ type answering struct {
 // complete, as end tells.
 func (a *answering) receive(m *nats.Msg) (rec *nats.Msg, over bool, end batch, err error) {
 	status := m.Header.Get(headerStatus)
-	switch {
-	case status == "":
+	switch status {
+	case "":
 		seq, err := strconv.ParseUint(m.Header.Get(headerSeq), 10, 64)
 		if err != nil {
 			return nil, true, end, fmt.Errorf("position of a record: %w", err)
@@ -77,16 +77,16 @@ func (a *answering) receive(m *nats.Msg) (rec *nats.Msg, over bool, end batch, e
 		}
 		a.last = seq
 		return m, a.single, end, nil
-	case status == statusEnd:
+	case statusEnd:
 		if number(m, headerLastSeq) != a.last {
 			return nil, true, end, errAnswerLost
 		}
 		return nil, true, batch{pending: number(m, headerPending), upTo: number(m, headerUpTo)}, nil
-	case status == statusNone:
+	case statusNone:
 		return nil, true, end, nil
-	case status == statusTooMany:
+	case statusTooMany:
 		return nil, true, end, errTooManySubjects
-	case status == statusNoServer:
+	case statusNoServer:
 		return nil, true, end, nats.ErrNoResponders
 	}
 	return nil, true, end, fmt.Errorf("the broker answered %s %s", status, m.Header.Get("Description"))
