@@ -12,6 +12,7 @@ import (
 // RESOURCE_EXHAUSTED when the log is full, UNAVAILABLE when it cannot be reached, NOT_FOUND when there is nothing.
 // All methods are safe for concurrent use.
 type Log interface {
+	Jobs
 	// Publish queues a record for storing and returns; it blocks while too much is on its way. done is called
 	// exactly once, unless Publish itself fails, and must not block.
 	Publish(ctx context.Context, rec *record.Record, done func(seq uint64, err error)) error
@@ -28,8 +29,6 @@ type Log interface {
 	ReadRange(ctx context.Context, subject subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
 	// ReadJob passes the records that now stand on exactly one subject to fn, oldest first, until fn returns false.
 	ReadJob(ctx context.Context, subject subjects.Subject, fn func(*record.Record) bool) error
-	// Bounds returns the positions of the first and the last record that the shard holds.
-	Bounds(ctx context.Context, shard int) (first, last uint64, err error)
 	// LastOf returns the last record on one subject.
 	LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error)
 	// ReadInvocations passes the invocations that a shard now holds from position from on to fn, oldest first, until fn

@@ -71,6 +71,8 @@ type Config struct {
 	MaxQueue, MaxRuntime time.Duration
 	// OnSessionClose is what session.close does to the session's jobs. Default: CloseCancel.
 	OnSessionClose CloseAction
+	// ListScope is whose jobs session.list_jobs lists. Default: ListPrincipal.
+	ListScope ListScope
 	// AckWindow is how many counted envelopes a client may have before it acknowledges the first of them; the next
 	// ones wait in the log. 0 means no window.
 	AckWindow int
@@ -122,6 +124,13 @@ func (c Config) withDefaults() (Config, error) {
 	case CloseCancel, CloseDetach:
 	default:
 		return c, fmt.Errorf("edge: OnSessionClose is %q: it can be %q or %q", c.OnSessionClose, CloseCancel, CloseDetach)
+	}
+	switch c.ListScope {
+	case "":
+		c.ListScope = ListPrincipal
+	case ListPrincipal, ListSession:
+	default:
+		return c, fmt.Errorf("edge: ListScope is %q: it can be %q or %q", c.ListScope, ListPrincipal, ListSession)
 	}
 	if c.Codes == "" {
 		c.Codes = envelope.Vocabulary20

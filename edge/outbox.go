@@ -29,6 +29,7 @@ type outbox struct {
 	eventBytes   int
 	inFlight     int // event bytes handed to the writer by the last take
 	closed       bool
+	taken        chan struct{} // holds a token when control answers have been taken
 	ready        chan struct{} // holds a token while there may be something to take
 	drained      func()        // called, without the lock, when events fall to half the bound
 }
@@ -36,7 +37,7 @@ type outbox struct {
 func newOutbox(eventLimit, controlLimit int, drained func()) *outbox {
 	return &outbox{
 		eventLimit: eventLimit, controlLimit: controlLimit,
-		ready: make(chan struct{}, 1), drained: drained,
+		taken: make(chan struct{}, 1), ready: make(chan struct{}, 1), drained: drained,
 	}
 }
 
@@ -97,6 +98,10 @@ func (o *outbox) take() (frames [][]byte, ok bool) {
 			o.control, o.events = nil, nil
 			o.controlBytes, o.eventBytes = 0, 0
 			o.mu.Unlock()
+			select {
+			case o.taken <- struct{}{}:
+			default:
+			}
 			if notify {
 				o.drained()
 			}
@@ -111,6 +116,24 @@ func (o *outbox) take() (frames [][]byte, ok bool) {
 			o.drained()
 		}
 		<-o.ready
+	}
+}
+
+// controlTaken waits until no control answer waits, so that there is room for a large one. It is for one goroutine at a
+// time, and false once the outbox is closed or done is.
+func (o *outbox) controlTaken(done <-chan struct{}) bool {
+	for {
+		o.mu.Lock()
+		waiting, closed := len(o.control), o.closed
+		o.mu.Unlock()
+		if closed || waiting == 0 {
+			return !closed
+		}
+		select {
+		case <-o.taken:
+		case <-done:
+			return false
+		}
 	}
 }
 

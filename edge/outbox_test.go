@@ -90,3 +90,29 @@ func TestOutboxLosesNothing(t *testing.T) {
 		require.Equal(t, want.Bytes(), got['c'])
 	})
 }
+
+// TestControlTakenWaitsForRoom: a large answer waits until the writer has taken the one before, or there is none left.
+func TestControlTakenWaitsForRoom(t *testing.T) {
+	o := newOutbox(100, 100, func() {})
+	never := make(chan struct{})
+	require.True(t, o.controlTaken(never), "nothing waits")
+	require.NoError(t, o.pushControl([]byte("page 1")))
+	taken := make(chan bool)
+	go func() { taken <- o.controlTaken(never) }()
+	o.pushEvent([]byte("event"))
+	select {
+	case <-taken:
+		require.Fail(t, "it is still there")
+	default:
+	}
+	_, ok := o.take()
+	require.True(t, ok)
+	require.True(t, <-taken)
+
+	require.NoError(t, o.pushControl([]byte("page 2")))
+	done := make(chan struct{})
+	close(done)
+	require.False(t, o.controlTaken(done))
+	o.close()
+	require.False(t, o.controlTaken(never))
+}

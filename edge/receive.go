@@ -120,6 +120,7 @@ func init() {
 		envelope.TypeSessionPong:         ignore,
 		envelope.TypeSessionAck:          handleSessionAck,
 		envelope.TypeSessionClose:        handleSessionClose,
+		envelope.TypeSessionListJobs:     handleListJobs,
 		envelope.TypePing:                handlePing,
 		envelope.TypePong:                ignore,
 		envelope.TypeAck:                 ignore,

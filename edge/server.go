@@ -30,6 +30,7 @@ type Server struct {
 	logger      *slog.Logger
 	upgrader    websocket.Upgrader
 	catchUps    chan struct{} // a slot each session that reads back
+	listings    chan struct{} // a slot each listing that is worked on
 	counters    counters
 	quotas      *quotas
 
@@ -72,6 +73,7 @@ func New(p Params) (*Server, error) {
 		logger:      cfg.Logger,
 		catchUps:    make(chan struct{}, maxCatchUps),
 		quotas:      newQuotas(cfg.MaxSessionsPerPrincipal),
+		listings:    make(chan struct{}, maxListings),
 		conns:       make(map[*conn]struct{}),
 		held:        make(map[*session]struct{}),
 	}

@@ -75,6 +75,7 @@ type session struct {
 	lastWord *envelope.SessionEvicted
 
 	watchers map[string]*watcher // of the jobs that the view watches, by job
+	lister lister // answers session.list_jobs
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place

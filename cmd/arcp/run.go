@@ -27,6 +27,7 @@ type program struct {
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel a job of this principal."`
+	Jobs    jobsCommand    `cmd:"" help:"List the jobs of this principal, the oldest first."`
 	Demo    demoCommand    `cmd:"" help:"Start a small runtime, kill a part of it, and show that nothing is lost."`
 	Bench   benchCommand   `cmd:"" help:"Measure a runtime."`
 	Version versionCommand `cmd:"" help:"Print the version."`

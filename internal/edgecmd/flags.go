@@ -55,6 +55,7 @@ type Flags struct {
 	MaxQueue       time.Duration `group:"Jobs" help:"How long a job may wait for a worker before it fails with DEADLINE_EXCEEDED." default:"24h"`
 	MaxRuntime     time.Duration `group:"Jobs" help:"How long an attempt at a job may run; and --max-queue and this together, how long a job may take." default:"24h"`
 	IdempotencyTTL time.Duration `group:"Jobs" help:"How long an idempotency key is remembered." default:"24h"`
+	ListScope      string        `group:"Jobs" help:"Whose jobs session.list_jobs lists: those of the principal, or of the session only." enum:"principal,session" default:"principal"`
 	Codes          string        `group:"Jobs" help:"Error vocabulary sent to clients: 2.0 (what every client of 2.0.0 can read) or 1.1 (the later, finer one)." enum:"2.0,1.1" default:"2.0"`
 
 	Retention   time.Duration `group:"Log" help:"How long the log keeps what was said." default:"72h"`
@@ -187,8 +188,9 @@ func (f *Flags) edge(name string) edge.Config {
 		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
-		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, OnSessionClose: edge.CloseAction(f.OnSessionClose), AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
-		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal,
-		MaxJobsPerSession:       f.MaxJobsPerSession, MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,
+		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, OnSessionClose: edge.CloseAction(f.OnSessionClose),
+		ListScope: edge.ListScope(f.ListScope), AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
+		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
+		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,
 	}
 }
