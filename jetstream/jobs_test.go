@@ -196,3 +196,29 @@ func TestPositionAt(t *testing.T) {
 	_, err = c.PositionAt(ctx, 7, times[0])
 	requireCode(t, envelope.CodeUnavailable, err)
 }
+
+// TestInvocationsThatAreLarge: they come in smaller numbers, and none is left out.
+func TestInvocationsThatAreLarge(t *testing.T) {
+	c := client(t)
+	ctx := patient(t)
+	const jobs, size = 40, 300 << 10
+	large := make([]byte, size)
+	for i := range jobs {
+		store(t, c, &record.Record{
+			Subject: invokeOf("q", "edge-1", "s", fmt.Sprint("j", i)), Types: []envelope.Type{envelope.TypeJobAccepted}, Body: large,
+		})
+	}
+	from, got := uint64(1), 0
+	for end := false; !end; {
+		var found []*record.Record
+		var err error
+		found, from, end, err = c.Invocations(ctx, subjects.JobSet{Principal: "ann"}, from, 100)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(found)*size, 3<<20)
+		for _, rec := range found {
+			require.Equal(t, fmt.Sprint("j", got), rec.Subject.Job)
+			got++
+		}
+	}
+	require.Equal(t, jobs, got)
+}
