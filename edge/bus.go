@@ -29,6 +29,9 @@ type Log interface {
 	ReadRange(ctx context.Context, subject subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
 	// ReadJob passes the records that now stand on exactly one subject to fn, oldest first, until fn returns false.
 	ReadJob(ctx context.Context, subject subjects.Subject, fn func(*record.Record) bool) error
+	// ReadFeed passes the records of all sessions of a feed, like ReadSession. It is the cheaper way to read for many
+	// sessions; it passes over what other feeds have in between.
+	ReadFeed(ctx context.Context, shard int, feed string, from, until uint64, fn func(*record.Record) bool) error
 	// LastOf returns the last record on one subject.
 	LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error)
 	// ReadInvocations passes the invocations that a shard now holds from position from on to fn, oldest first, until fn

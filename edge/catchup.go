@@ -2,7 +2,6 @@ package edge
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"time"
 
@@ -12,9 +11,6 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 )
-
-// maxCatchUps bounds the sessions of an edge that read back at the same time.
-const maxCatchUps = 16
 
 var errAgedOut = errors.New("the log no longer holds what comes next")
 
@@ -108,12 +104,6 @@ func (s *session) gap() (place view.Place, from, until uint64) {
 // readBack folds records at a place from one position to another, or until the socket has enough.
 func (s *session) readBack(place view.Place, from, until uint64) error {
 	ctx := s.conn.ctx
-	select {
-	case s.srv.catchUps <- struct{}{}:
-		defer func() { <-s.srv.catchUps }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 	first, _, err := s.srv.log.Bounds(ctx, place.Shard)
 	if err != nil {
 		return err

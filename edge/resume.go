@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
@@ -12,6 +13,10 @@ import (
 
 // resumeRetries bounds how often a resume is judged again because the record moved on meanwhile.
 const resumeRetries = 5
+
+// maxResumes bounds the resumes that an edge judges at the same time; the others wait. Reads of many are one, so the
+// number is large.
+const maxResumes = 2048
 
 // errNotResumable is what a client learns of a resume that cannot be complete: no such token, used, too old, or a
 // number that the session has not reached. One text for all, so that nothing can be probed.
@@ -25,9 +30,7 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 		c.receiveBad(c.session.Load(), err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
-	defer cancel()
-	s, resumed, err := c.resume(ctx, payload.ResumeToken, payload.LastEventSeq)
+	s, resumed, err := c.resumeInTurn(payload.ResumeToken, payload.LastEventSeq)
 	var tooMany *tooManySessions
 	switch {
 	case errors.As(err, &tooMany):
@@ -39,9 +42,27 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 	default:
 		c.adopt(s)
 		c.send(s.answer(msg, envelope.TypeSessionResumed, resumed))
+		s.replay()
 		s.begin(s.barrier)
 		s.logger.Info("session resumed", "last_event_seq", resumed.ReplayedFrom, "feed", s.subject.Feed)
 	}
+}
+
+// resumeInTurn is resume, once there is room for one more. The wait and the resume each have the time of a handshake.
+func (c *conn) resumeInTurn(token string, last uint64) (*session, *envelope.SessionResumed, error) {
+	turn := time.NewTimer(c.srv.cfg.HandshakeTimeout)
+	defer turn.Stop()
+	select {
+	case c.srv.resumes <- struct{}{}:
+		defer func() { <-c.srv.resumes }()
+	case <-turn.C:
+		return nil, nil, envelope.Errorf(envelope.CodeUnavailable, "too many resumes at a time")
+	case <-c.ctx.Done():
+		return nil, nil, context.Cause(c.ctx)
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
+	defer cancel()
+	return c.resume(ctx, token, last)
 }
 
 // resume takes a session over. It reads the session's part of the log up to a mark of its own, so that it knows
@@ -122,7 +143,7 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 		return nil, nil, err
 	}
 	s := newSession(c, f, store, t, view.Restore(story.from), last)
-	s.hops = story.hops
+	s.hops, s.kept = story.hops, story.kept.records
 	f.attach(s)
 	s.barrier, err = mark(ctx, srv.log, s.subject, typeHeld, held{Edge: srv.cfg.Name, Epoch: s.epoch})
 	if err != nil {
@@ -140,6 +161,7 @@ type story struct {
 	highest uint64          // the highest event_seq given out
 	place   view.Place      // where the session's records stand now
 	hops    []hop           // how it got there, since from
+	kept    keptRecords     // what follows from
 }
 
 // replayStep is what a replay may render for nothing: the distance between two states that readStory keeps.
@@ -174,6 +196,9 @@ func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (
 			v.Apply(r, func(view.Frame) {}, shown...)
 			if v.Seq() <= last && v.Seq() >= told.from.Seq+replayStep {
 				told.from = v.Checkpoint()
+				told.kept.restart()
+			} else {
+				told.kept.add(r, len(shown) > 0)
 			}
 			left = r.Seq
 			return v.Place() == place

@@ -22,14 +22,14 @@ import (
 // Server is an edge node. Use New, then Serve. It is safe for concurrent use.
 type Server struct {
 	cfg         Config
-	log         Log
+	log         *groupedLog
 	sessions    Bucket
 	idempotency *idempotency
 	tools       Tools
 	limits      envelope.Limits
 	logger      *slog.Logger
 	upgrader    websocket.Upgrader
-	catchUps    chan struct{} // a slot each session that reads back
+	resumes     chan struct{} // a slot each resume
 	listings    chan struct{} // a slot each listing that is worked on
 	counters    counters
 	quotas      *quotas
@@ -67,11 +67,11 @@ func New(p Params) (*Server, error) {
 		return nil, errors.New("edge: Log, Sessions, Idempotency and Tools are required")
 	}
 	srv := &Server{
-		cfg: cfg, log: p.Log, sessions: p.Sessions, tools: p.Tools,
+		cfg: cfg, sessions: p.Sessions, tools: p.Tools,
 		idempotency: &idempotency{bucket: p.Idempotency, log: p.Log, patience: cfg.SubmitPatience},
 		limits:      envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
 		logger:      cfg.Logger,
-		catchUps:    make(chan struct{}, maxCatchUps),
+		resumes:     make(chan struct{}, maxResumes),
 		quotas:      newQuotas(cfg.MaxSessionsPerPrincipal),
 		listings:    make(chan struct{}, maxListings),
 		conns:       make(map[*conn]struct{}),
@@ -83,6 +83,7 @@ func New(p Params) (*Server, error) {
 	}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.stopNow, srv.stopOnce = context.WithCancel(context.Background())
+	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
 	return srv, nil
 }
@@ -119,6 +120,7 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	srv.hub.release(own)
 	srv.stop()
 	wg.Wait()
+	srv.log.wait()
 	return err
 }
 

@@ -57,6 +57,7 @@ type session struct {
 	hops    []hop // how the places between the view and the feed follow each other
 	view    *view.View
 	history view.History
+	kept    []*record.Record // what a resume has read and not shown yet
 	state   delivery
 	offered uint64 // the last record that the feed offered and that was let go
 	barrier uint64 // catching up is not done before this position
@@ -75,7 +76,7 @@ type session struct {
 	lastWord *envelope.SessionEvicted
 
 	watchers map[string]*watcher // of the jobs that the view watches, by job
-	lister lister // answers session.list_jobs
+	lister   lister              // answers session.list_jobs
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place
@@ -101,7 +102,7 @@ func (s *session) offer(rec *record.Record) {
 	defer s.mu.Unlock()
 	switch s.state {
 	case live:
-		shown, here := s.kept(rec)
+		shown, here := s.atHand(rec)
 		if !here { // what it shows has to be read from the log
 			s.offered = rec.Seq
 			s.fallBehind()

@@ -117,9 +117,9 @@ func (s *session) endWatchers() {
 	}
 }
 
-// kept returns the records of another session's log that a record shows, if the watcher still has them. It needs the
+// atHand returns the records of another session's log that a record shows, if the watcher still has them. It needs the
 // lock.
-func (s *session) kept(rec *record.Record) (shown []*record.Record, ok bool) {
+func (s *session) atHand(rec *record.Record) (shown []*record.Record, ok bool) {
 	rng, shows := s.view.Shows(rec)
 	if !shows {
 		return nil, true
