@@ -38,7 +38,8 @@ func (srv *Server) keep(ctx context.Context) {
 				c.checkIdle(now)
 			}
 			for _, s := range sessions {
-				if s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) && !s.saveRecord(ctx) {
+				due := s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) || s.outgrown(now)
+				if due && !s.saveRecord(ctx) {
 					break // the bucket cannot be reached: waiting for it once a tick is enough
 				}
 				s.moveHome(ctx, now)
@@ -63,6 +64,7 @@ func (srv *Server) holdings() ([]*conn, []*session) {
 
 // saveRecord writes the session's record, which expires if nobody does, and reports whether the bucket answered.
 func (s *session) saveRecord(ctx context.Context) (answered bool) {
+	s.noteRecent()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	switch err := s.store.save(ctx, nil); {

@@ -156,6 +156,7 @@ func (s *session) evict(code envelope.Code, reason string) {
 // leave takes the session off this connection for the given reason. The session itself goes on: its jobs run, its
 // events gather in the log, and it can be resumed on any edge.
 func (s *session) leave(reason error) {
+	s.noteRecent()
 	s.mu.Lock()
 	was, f := s.state, s.feed
 	s.state = ended

@@ -32,6 +32,9 @@ type sessionRecord struct {
 	Start view.Checkpoint `json:"start"`
 	// Checkpoint is a view of which the client has seen everything.
 	Checkpoint view.Checkpoint `json:"checkpoint"`
+	// Recent is a later view, of which the client may not have seen everything. A resume begins with it if the client
+	// says that it has. Its position may lie after the session's last record: nothing of the session stands between.
+	Recent *view.Checkpoint `json:"recent,omitempty"`
 }
 
 // dialectOpen names the wire form whose handshake starts with session.open.
@@ -67,6 +70,9 @@ func (r *sessionRecord) subjectAt(place view.Place) subjects.Subject {
 
 // startingView is the newest view that a client which has seen the envelopes up to seq can go on from.
 func (r *sessionRecord) startingView(seq uint64) *view.View {
+	if r.Recent != nil && r.Recent.Seq <= seq && r.Recent.Seq >= r.Checkpoint.Seq {
+		return view.Restore(*r.Recent)
+	}
 	if r.Checkpoint.Seq > 0 && r.Checkpoint.Seq <= seq {
 		return view.Restore(r.Checkpoint)
 	}

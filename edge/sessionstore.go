@@ -23,6 +23,7 @@ type sessionStore struct {
 	rec      sessionRecord
 	revision uint64
 	noted    *view.Checkpoint // newer than the stored one, for the next save
+	recent   *view.Checkpoint // the same, of Recent
 	revoke   bool             // the previous token is to go with the next save
 	savedAt  time.Time
 }
@@ -102,6 +103,9 @@ func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) e
 	if st.noted != nil {
 		next.Checkpoint = *st.noted
 	}
+	if st.recent != nil {
+		next.Recent = st.recent
+	}
 	if st.revoke {
 		next.Previous = ""
 	}
@@ -119,7 +123,8 @@ func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) e
 	if err != nil {
 		return err
 	}
-	st.rec, st.revision, st.noted, st.revoke, st.savedAt = next, revision, nil, false, time.Now()
+	st.rec, st.revision, st.savedAt = next, revision, time.Now()
+	st.noted, st.recent, st.revoke = nil, nil, false
 	return nil
 }
 

@@ -2,9 +2,11 @@ package integration_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/edge"
@@ -337,4 +339,34 @@ func TestRE7WhatIsNotCountedIsNotReplayed(t *testing.T) {
 	q.Resume(token(accepted), 0)
 	require.Equal(t, []string{"job.accepted", "job.started", "job.completed"}, types(q.Until("job.completed")))
 	q.Quiet()
+}
+
+// TestAnIdleSessionOutlivesItsRecords: what an idle session has seen may age out of the log. It can be resumed, as
+// nothing that its client has not seen is gone; a client that has not seen it all is told that it cannot be complete.
+func TestAnIdleSessionOutlivesItsRecords(t *testing.T) {
+	c, e, idle, accepted := session(t)
+	idle.Invoke("echo", 1)
+	idle.Until("job.completed")
+	busy := wstest.Dial(t, e.url)
+	busy.Open(bobToken)
+	for range 5 {
+		busy.Invoke("echo", 2)
+		busy.Until("job.completed")
+	}
+	idle.Drop()
+	require.Eventually(t, func() bool { return strings.Contains(c.logs.String(), "session detached") }, wstest.Wait, time.Millisecond)
+
+	stream, err := c.jetStream().Stream(t.Context(), "ARCP_LOG_0")
+	require.NoError(t, err)
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(t.Context(), natsjs.WithPurgeSequence(info.State.LastSeq))) // all but the last
+	q := wstest.Dial(t, c.edge("edge-2", nil).url)
+	for _, last := range []int{0, 2} {
+		q.Send("session.resume", map[string]any{"resume_token": token(accepted), "last_event_seq": last})
+		require.Equal(t, "RESUME_WINDOW_EXPIRED", q.Expect("session.rejected").Payload()["code"])
+	}
+	q.Resume(token(accepted), 3)
+	q.Invoke("echo", 3)
+	require.Equal(t, 6, last(q.Until("job.completed")).Seq())
 }
