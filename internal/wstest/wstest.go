@@ -99,18 +99,27 @@ func tryDial(t testing.TB, url string, options *websocket.DialOptions) (*Peer, e
 // It returns the message's id.
 func (p *Peer) Send(typ string, payload any, members ...any) string {
 	p.t.Helper()
+	id, err := p.TrySend(typ, payload, members...)
+	require.NoError(p.t, err)
+	return id
+}
+
+// TrySend is Send for a connection that may have ended.
+func (p *Peer) TrySend(typ string, payload any, members ...any) (id string, err error) {
 	p.next++
+	id = fmt.Sprintf("msg_test%p%d", p, p.next)
 	m := map[string]any{
-		"arcp": "1.1", "id": fmt.Sprintf("msg_test%p%d", p, p.next), "timestamp": time.Now().UTC().Format(time.RFC3339Nano),
+		"arcp": "1.1", "id": id, "timestamp": time.Now().UTC().Format(time.RFC3339Nano),
 		"type": typ, "payload": payload,
 	}
 	for i := 0; i+1 < len(members); i += 2 {
 		m[members[i].(string)] = members[i+1]
 	}
 	data, err := json.Marshal(m)
-	require.NoError(p.t, err)
-	p.SendRaw(string(data))
-	return m["id"].(string)
+	if err != nil {
+		return "", err
+	}
+	return id, p.TryWrite(websocket.MessageText, data)
 }
 
 // SendRaw sends a text frame as it is.
@@ -142,6 +151,20 @@ func (p *Peer) Next() Message {
 
 // TryNext returns the next envelope or why there is none.
 func (p *Peer) TryNext() (Message, error) {
+	data, err := p.TryFrame()
+	if err != nil {
+		return nil, err
+	}
+	p.Raw = append(p.Raw, data)
+	var m Message
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// TryFrame returns the next text frame, which Raw does not keep, or why there is none.
+func (p *Peer) TryFrame() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Wait)
 	defer cancel()
 	kind, data, err := p.conn.Read(ctx)
@@ -151,12 +174,7 @@ func (p *Peer) TryNext() (Message, error) {
 	if kind != websocket.MessageText {
 		return nil, fmt.Errorf("a frame of kind %s", kind)
 	}
-	p.Raw = append(p.Raw, data)
-	var m Message
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return data, nil
 }
 
 // Expect returns the next envelope, which must be of one type.
