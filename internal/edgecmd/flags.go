@@ -42,7 +42,7 @@ type Flags struct {
 	OnSessionClose   string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
 	AckWindow        int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
 	IdlePing         time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
-	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session." default:"10s"`
+	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session; a resume may wait for its turn as long again." default:"10s"`
 	WriteTimeout     time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
 	DrainTimeout     time.Duration `group:"Sessions" help:"Time for an orderly stop after SIGTERM; a second signal stops at once." default:"30s"`
 
