@@ -28,6 +28,7 @@ type counters struct {
 func (srv *Server) keep(ctx context.Context) {
 	tick := time.NewTicker(min(keepInterval, srv.cfg.IdlePing/4))
 	defer tick.Stop()
+	freshened := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,6 +44,10 @@ func (srv *Server) keep(ctx context.Context) {
 					break // the bucket cannot be reached: waiting for it once a tick is enough
 				}
 				s.moveHome(ctx, now)
+			}
+			if now.Sub(freshened) >= freshenEvery {
+				freshened = now
+				srv.freshen(ctx, sessions)
 			}
 		}
 	}

@@ -70,11 +70,12 @@ func (r *sessionRecord) subjectAt(place view.Place) subjects.Subject {
 
 // startingView is the newest view that a client which has seen the envelopes up to seq can go on from.
 func (r *sessionRecord) startingView(seq uint64) *view.View {
-	if r.Recent != nil && r.Recent.Seq <= seq && r.Recent.Seq >= r.Checkpoint.Seq {
-		return view.Restore(*r.Recent)
-	}
+	newest := r.Start
 	if r.Checkpoint.Seq > 0 && r.Checkpoint.Seq <= seq {
-		return view.Restore(r.Checkpoint)
+		newest = r.Checkpoint
 	}
-	return view.Restore(r.Start)
+	if r.Recent != nil && r.Recent.Seq <= seq && r.Recent.Seq >= newest.Seq {
+		newest = *r.Recent
+	}
+	return view.Restore(newest)
 }
