@@ -109,7 +109,7 @@ func TestGroupedReadsAreTheSameReads(t *testing.T) {
 		sessions = append(sessions, s)
 	}
 	gone := sessionIn("edge-1", "ann", 99) // has no record at all
-	for range 20 {
+	for range 8 {
 		var group sync.WaitGroup
 		for range 60 {
 			s := sessions[rand.IntN(len(sessions))]
