@@ -13,7 +13,7 @@ import (
 // TestKeptRecordsAreBoundedAndWithoutAGap: after one that found no room nothing is kept, however small.
 func TestKeptRecordsAreBoundedAndWithoutAGap(t *testing.T) {
 	var kept keptRecords
-	add := func(seq uint64, size int) { kept.add(&record.Record{Seq: seq, Body: make([]byte, size)}) }
+	add := func(seq uint64, size int) { kept.add(&record.Record{Seq: seq, Body: make([]byte, size)}, false) }
 	add(1, maxKept/2)
 	add(2, maxKept/2)
 	add(3, 1)
@@ -25,6 +25,10 @@ func TestKeptRecordsAreBoundedAndWithoutAGap(t *testing.T) {
 	kept.restart()
 	add(6, maxKept)
 	require.Len(t, kept.records, 1)
+	kept.restart()
+	kept.add(&record.Record{Seq: 7}, true) // cannot be shown from here alone
+	add(8, 1)
+	require.Empty(t, kept.records)
 }
 
 // TestAResumeBeginsWithTheNewestStateThatTheClientHasSeen: whichever of the three it is.
