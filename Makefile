@@ -5,9 +5,11 @@ TOOLS    := $(CURDIR)/.tmp/bin
 LINT     := golangci-lint
 LINT_VERSION := 2.15.0
 FUZZTIME ?= 30s
+SEED     ?= $(shell date +%s)
+DURATION ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt vet generate check demo bench fuzz clean
+.PHONY: help build test race lint fmt vet generate check demo chaos bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +45,10 @@ check: ## what has to pass before a change is proposed; the same as the CI
 
 demo: ## kill an edge in the middle of a job, and lose nothing
 	$(GO) run ./cmd/arcp demo
+
+chaos: ## break a cluster of processes for DURATION, by a schedule that SEED decides
+	$(GO) test ./integration/chaos -run 'TestChaos$$' -count 1 -v -timeout 3h -args -seed=$(SEED) -duration=$(DURATION) \
+		-edges=3 -workers=3 -nats=3 -clients=12 -min-gap=1s -max-gap=3s
 
 bench: ## run every benchmark once, briefly
 	$(GO) test -run '^$$' -bench . -benchtime 100x ./...
