@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -243,18 +244,26 @@ func persist(ctx context.Context, patience time.Duration, try func() error) erro
 	}
 }
 
+// Ports that processes listen on are below those that systems give to outgoing connections: one of these could take the
+// port of a process while that is down.
+const firstPort, lastPort = 10000, 32000
+
 // freePorts returns loopback ports that nobody listens on.
 func freePorts(n int) ([]int, error) {
+	const tries = 100
 	var ports []int
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	for range tries {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		listener, err := net.Listen("tcp", hostPort(port))
 		if err != nil {
-			return nil, fmt.Errorf("chaos: %w", err)
+			continue
 		}
-		defer func() { _ = listener.Close() }()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		defer func() { _ = listener.Close() }() // not before all are found: they must differ
+		if ports = append(ports, port); len(ports) == n {
+			return ports, nil
+		}
 	}
-	return ports, nil
+	return nil, errors.New("chaos: no free ports")
 }
 
 func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

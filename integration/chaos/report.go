@@ -25,8 +25,8 @@ type Report struct {
 	Faults map[Kind]int
 	// Envelopes is the number of frames that were judged; Numbered those of them with a number, each once.
 	Envelopes, Numbered int
-	// Resumes is the number of connections after the first; Nacks that of refusals, Answers that of repeated
-	// acceptances, Attempts that of starts of jobs beyond the first.
+	// Resumes is the number of connections after each client's first; Nacks that of refusals for want of the log;
+	// Repeats that of acceptances of keys that were known; Restarts that of attempts at jobs beyond the first.
 	Resumes, Nacks, Repeats, Restarts int
 
 	faults   []Fault
