@@ -50,13 +50,14 @@ func newWork(s *shared) *work {
 
 // shared is what clients know of each other's work.
 type shared struct {
-	mu   sync.Mutex
-	keys map[string][]call   // accepted keyed calls, by principal
-	jobs map[string][]string // accepted jobs, by principal
+	mu    sync.Mutex
+	keys  map[string][]call   // keyed calls, by principal
+	taken map[string][]call   // those of them that were accepted
+	jobs  map[string][]string // accepted jobs, by principal
 }
 
 func newShared() *shared {
-	return &shared{keys: make(map[string][]call), jobs: make(map[string][]string)}
+	return &shared{keys: make(map[string][]call), taken: make(map[string][]call), jobs: make(map[string][]string)}
 }
 
 func (s *shared) accepted(principal string, c call, job string) {
@@ -64,15 +65,28 @@ func (s *shared) accepted(principal string, c call, job string) {
 	defer s.mu.Unlock()
 	s.jobs[principal] = append(s.jobs[principal], job)
 	if c.key != "" {
-		s.keys[principal] = append(s.keys[principal], c)
+		s.taken[principal] = append(s.taken[principal], c)
 	}
 }
 
-// key returns one of the principal's latest keyed calls.
+func (s *shared) asked(principal string, c call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[principal] = append(s.keys[principal], c)
+}
+
+// key returns one of the principal's latest keyed calls, which may not be accepted yet: two sessions race for it then.
 func (s *shared) key(random *rand.Rand, principal string) (call, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return latest(random, s.keys[principal])
+}
+
+// takenKey returns one that stands for a job already, so that another request cannot have it.
+func (s *shared) takenKey(random *rand.Rand, principal string) (call, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return latest(random, s.taken[principal])
 }
 
 // job returns one of the latest jobs of a principal, or of another one.
@@ -169,6 +183,7 @@ func (c *client) act(ctx context.Context) bool {
 		it := c.newCall()
 		if it.key != "" {
 			c.work.asked[it.key] = pendingCall{call: it}
+			c.work.shared.asked(c.notes.Principal, it)
 		}
 		return c.invoke(ctx, it) == nil
 	case n < 75: // a retry of an own key or of another session's
@@ -176,7 +191,7 @@ func (c *client) act(ctx context.Context) bool {
 			return c.invoke(ctx, it) == nil
 		}
 	case n < 78: // the key for something else
-		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok {
+		if it, ok := c.work.shared.takenKey(c.random, c.notes.Principal); ok {
 			it.arguments = c.arguments(map[string]any{"other": c.random.Int()})
 			return c.invoke(ctx, it) == nil
 		}
