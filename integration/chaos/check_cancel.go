@@ -8,7 +8,6 @@ import (
 
 // checkCancels is CX-1 to CX-5: what the answer to a cancel says is so.
 func (c *trial) checkCancels(s *testimony) {
-	places := c.placesOf(s)
 	for _, f := range s.counted {
 		r := s.requests[f.CorrelationID]
 		if r == nil || r.Type != "cancel" {
@@ -19,27 +18,12 @@ func (c *trial) checkCancels(s *testimony) {
 		case "cancel.accepted":
 			reason = c.acceptedCancel(s, r, f)
 		case "cancel.refused":
-			reason = c.refusedCancel(s, r, f, places[f.EventSeq])
+			reason = c.refusedCancel(s, r, f, c.places[f.ID])
 		}
 		if reason != "" {
 			c.blame(Violation{Rule: "CX", Client: s.Client, Job: r.Job, Request: r.ID, Detail: reason})
 		}
 	}
-}
-
-// placesOf returns where in the log each number of a session stands.
-func (c *trial) placesOf(s *testimony) map[uint64]uint64 {
-	byID := make(map[string]uint64)
-	for _, r := range c.Log {
-		for _, line := range r.Lines() {
-			byID[decode(line).ID] = r.Seq
-		}
-	}
-	places := make(map[uint64]uint64)
-	for _, f := range s.counted {
-		places[f.EventSeq] = byID[f.ID]
-	}
-	return places
 }
 
 // acceptedCancel: the job ends as cancelled, and does not start any more if it had not. A worker that could not hear of

@@ -15,8 +15,8 @@ var uncounted = map[string]bool{
 // secret of another (I4); and the session was never given up.
 func (c *trial) checkFrames(s *testimony) {
 	for i, l := range s.Links {
-		for _, data := range l.Frames {
-			f := decode(data)
+		for k, data := range l.Frames {
+			f := s.links[i][k]
 			v := Violation{Client: s.Client, Job: f.JobID}
 			switch {
 			case f.Type == "" || f.ID == "":
@@ -46,9 +46,9 @@ func (c *trial) checkPrivacy(s *testimony, f *frame, data []byte) {
 		c.blame(Violation{Rule: "I4", Client: s.Client, Job: f.JobID, Detail: fmt.Sprintf(
 			"a job of %s was shown to %s: %s", j.invocation.Principal, s.Principal, data)})
 	}
-	for _, other := range c.sessions {
-		if other.Principal != s.Principal && bytes.Contains(data, []byte(other.Secret)) {
-			c.blame(Violation{Rule: "I4", Client: s.Client, Detail: fmt.Sprintf("a secret of %s: %s", other.Principal, data)})
+	for principal, secret := range c.secrets {
+		if principal != s.Principal && bytes.Contains(data, secret) {
+			c.blame(Violation{Rule: "I4", Client: s.Client, Detail: fmt.Sprintf("a secret of %s: %s", principal, data)})
 		}
 	}
 }

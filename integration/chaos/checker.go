@@ -37,9 +37,10 @@ func (v Violation) String() string {
 
 // Check judges the evidence of a run that has come to rest: everything healed, all jobs ended, every client shown all
 // that there is. It returns what is wrong, in a stable order, or nothing.
-func Check(e *Evidence) []Violation {
-	c := newTrial(e)
-	for _, stop := range e.BadStops {
+func Check(e *Evidence) []Violation { return newTrial(e).judge() }
+
+func (c *trial) judge() []Violation {
+	for _, stop := range c.BadStops {
 		c.blame(Violation{Rule: "I8", Detail: stop})
 	}
 	for _, s := range c.sessions {
@@ -62,6 +63,9 @@ type trial struct {
 	*Evidence
 	sessions []*testimony
 	jobs     map[string]*job // by id
+	index    *index
+	places   map[string]uint64 // where in the log each envelope stands, by message id
+	secrets  map[string][]byte // by principal
 	found    []Violation
 }
 
@@ -72,6 +76,7 @@ type testimony struct {
 	last     uint64            // the greatest number
 	counted  []*frame          // in the order of their numbers, each once
 	frames   []*frame          // all, in the order of their arrival
+	links    [][]*frame        // the same, by connection
 	requests map[string]*Request
 }
 
@@ -99,11 +104,16 @@ func (j *job) ended() (pos uint64, end *frame) {
 }
 
 func newTrial(e *Evidence) *trial {
-	c := &trial{Evidence: e, jobs: make(map[string]*job)}
+	c := &trial{Evidence: e, jobs: make(map[string]*job), index: newIndex(e.Log), places: make(map[string]uint64)}
+	c.secrets = make(map[string][]byte)
 	for _, s := range e.Sessions {
+		c.secrets[s.Principal] = []byte(s.Secret)
 		c.sessions = append(c.sessions, c.hear(s))
 	}
 	for _, r := range e.Log {
+		for _, line := range r.Lines() {
+			c.places[decode(line).ID] = r.Seq
+		}
 		id := r.Subject.Job
 		switch {
 		case id == "":
@@ -145,8 +155,11 @@ func (c *trial) hear(s *Session) *testimony {
 	}
 	numbered := make(map[uint64]*frame)
 	for _, l := range s.Links {
-		for _, data := range l.Frames {
+		link := make([]*frame, len(l.Frames))
+		t.links = append(t.links, link)
+		for i, data := range l.Frames {
 			f := decode(data)
+			link[i] = f
 			t.frames = append(t.frames, f)
 			if f.EventSeq > 0 && t.seen[f.EventSeq] == nil {
 				t.seen[f.EventSeq], numbered[f.EventSeq] = data, f
@@ -176,8 +189,8 @@ func (c *trial) blame(v Violation) { c.found = append(c.found, v) }
 func (c *trial) checkNumbers(s *testimony) {
 	for i, l := range s.Links {
 		next := l.From + 1
-		for _, data := range l.Frames {
-			n := decode(data).EventSeq
+		for k, data := range l.Frames {
+			n := s.links[i][k].EventSeq
 			if n == 0 {
 				continue
 			}
@@ -197,7 +210,7 @@ func (c *trial) checkNumbers(s *testimony) {
 // checkFold is I3: the fold of the log is what the client was shown, byte for byte, no less and no more.
 func (c *trial) checkFold(s *testimony) {
 	n := uint64(0)
-	v := foldOf(c.Log, s.ID, func(f view.Frame) bool {
+	v := c.index.fold(s.ID, func(f view.Frame) bool {
 		n = f.Seq
 		want := envelope.AppendSeq(nil, f.Line, f.Seq)
 		switch got, shown := s.seen[n]; {
@@ -217,58 +230,4 @@ func (c *trial) checkFold(s *testimony) {
 		c.blame(Violation{Rule: "log first", Client: s.Client, Detail: fmt.Sprintf(
 			"number %d was shown, and the log ends at %d: %s", s.last, n, s.seen[s.last])})
 	}
-}
-
-// Fold returns the numbered envelopes of a session, as the runtime's own view makes them of the log.
-func Fold(log []*record.Record, session string) func(yield func(view.Frame) bool) {
-	return func(yield func(view.Frame) bool) { foldOf(log, session, yield) }
-}
-
-// foldOf passes the numbered envelopes of a session to yield until it returns false, and returns the view at the end, or
-// nil if the log has nothing of the session.
-func foldOf(log []*record.Record, session string, yield func(view.Frame) bool) (v *view.View) {
-	jobs := byJob(log)
-	for _, r := range log {
-		if r.Subject.Session != session || session == "" {
-			continue
-		}
-		if v == nil {
-			v = view.New(view.Place{Shard: r.Subject.Shard, Feed: r.Subject.Feed}, 0)
-		}
-		more := true
-		v.Apply(r, func(f view.Frame) {
-			if more && f.Seq > 0 {
-				more = yield(f)
-			}
-		}, shown(v, r, jobs)...)
-		if !more {
-			return v
-		}
-	}
-	return v
-}
-
-// byJob returns the events of each job, in log order.
-func byJob(log []*record.Record) map[string][]*record.Record {
-	jobs := make(map[string][]*record.Record)
-	for _, r := range log {
-		if r.Subject.Lane == subjects.Event && r.Subject.Job != "" {
-			jobs[r.Subject.Job] = append(jobs[r.Subject.Job], r)
-		}
-	}
-	return jobs
-}
-
-// shown returns what a record shows of a job of another session.
-func shown(v *view.View, r *record.Record, jobs map[string][]*record.Record) (records []*record.Record) {
-	rng, shows := v.Shows(r)
-	if !shows {
-		return nil
-	}
-	for _, r := range jobs[rng.Job] {
-		if r.Seq > rng.After && r.Seq <= rng.To && r.Subject.String() == rng.Subject {
-			records = append(records, r)
-		}
-	}
-	return records
 }

@@ -34,14 +34,14 @@ type Report struct {
 }
 
 func newReport(seed uint64, faults []Fault, e *Evidence) *Report {
+	c := newTrial(e)
 	r := &Report{
-		Seed: seed, Violations: Check(e), Sessions: len(e.Sessions), Jobs: make(map[string]int), Faults: make(map[Kind]int),
+		Seed: seed, Violations: c.judge(), Sessions: len(e.Sessions), Jobs: make(map[string]int), Faults: make(map[Kind]int),
 		faults: faults, evidence: e,
 	}
 	for _, f := range faults {
 		r.Faults[f.Kind]++
 	}
-	c := newTrial(e)
 	for _, s := range c.sessions {
 		r.Envelopes += len(s.frames)
 		r.Numbered += len(s.counted)

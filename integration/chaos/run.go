@@ -188,11 +188,17 @@ func (r *run) settle(ctx context.Context, stop func(), working *sync.WaitGroup) 
 	// ctx has ended with stop; the replays have a time of their own.
 	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Patience)
 	defer cancel()
+	var replays sync.WaitGroup
 	for i, c := range r.clients {
-		if err := c.replay(again, (c.at+1+i)%r.Size.Edges, c.seq); err != nil {
-			r.wrong = append(r.wrong, Violation{Rule: "RE-6", Client: c.notes.Client, Detail: err.Error()})
-		}
+		replays.Go(func() {
+			if err := c.replay(again, (c.at+1+i)%r.Size.Edges, c.seq); err != nil {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.wrong = append(r.wrong, Violation{Rule: "RE-6", Client: c.notes.Client, Detail: err.Error()})
+			}
+		})
 	}
+	replays.Wait()
 	r.Say("every session was shown once more")
 	return nil
 }
@@ -212,12 +218,13 @@ func (r *run) unsettled() (what []string) {
 
 // unshown says who was not shown all that the log has.
 func (r *run) unshown(log []*record.Record) (what []string) {
+	sorted := newIndex(log)
 	for _, c := range r.clients {
 		c.mu.Lock()
 		id := c.notes.ID
 		c.mu.Unlock()
 		last := uint64(0)
-		v := foldOf(log, id, func(f view.Frame) bool {
+		v := sorted.fold(id, func(f view.Frame) bool {
 			last = f.Seq
 			return true
 		})

@@ -127,11 +127,13 @@ func (s *scene) cancel(session int, request, job, answer, reason string) {
 // show lets every client see all that the log says: half of it on a first connection, the rest on a second, and
 // everything once more on a third.
 func (s *scene) show() {
+	log := newIndex(s.e.Log)
 	for _, who := range s.e.Sessions {
 		var all [][]byte
-		for f := range Fold(s.e.Log, who.ID) {
+		log.fold(who.ID, func(f view.Frame) bool {
 			all = append(all, envelope.AppendSeq(nil, f.Line, f.Seq))
-		}
+			return true
+		})
 		half := len(all) / 2
 		who.Links = nil
 		for i, part := range []struct {
