@@ -39,3 +39,16 @@ func TestScheduleKeepsItsShape(t *testing.T) {
 		require.Len(t, seen, len(faultKinds))
 	}
 }
+
+// TestSuiteHasEveryFault: the short runs of the test suite leave no kind of fault out.
+func TestSuiteHasEveryFault(t *testing.T) {
+	found := make(map[Kind]bool)
+	for _, seed := range suite {
+		for _, f := range Schedule(seed, Shape{
+			Edges: 2, Workers: 2, NATS: 1, Duration: 8 * time.Second, MinGap: 500 * time.Millisecond, MaxGap: 1500 * time.Millisecond,
+		}) {
+			found[f.Kind] = true
+		}
+	}
+	require.Len(t, found, len(faultKinds))
+}
