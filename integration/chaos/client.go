@@ -19,13 +19,14 @@ type client struct {
 	work   *work
 	random *rand.Rand
 
-	resume string // the newest resume token
-	seq    uint64 // the last number seen
-	at     int    // the edge used last
-	next   int    // of message ids
-	silent time.Time
-	socket *socket
-	link   *Link
+	patience time.Duration // with the answer to a handshake
+	resume   string        // the newest resume token
+	seq      uint64        // the last number seen
+	at       int           // the edge used last
+	next     int           // of message ids
+	silent   time.Time
+	socket   *socket
+	link     *Link
 
 	settling atomic.Bool   // no new work, only what must be finished
 	settled  atomic.Bool   // nothing is left to wait for
@@ -78,7 +79,7 @@ func (c *client) handshake(ctx context.Context, say, want string, body any) erro
 	if err := c.socket.send(ctx, c.newID(), say, body, ""); err != nil {
 		return err
 	}
-	data, ok := c.socket.next(ctx, 2*silence)
+	data, ok := c.socket.next(ctx, c.patience)
 	if !ok {
 		return fmt.Errorf("chaos: no answer to %s", say)
 	}
@@ -179,7 +180,7 @@ func (c *client) newID() string {
 // replay resumes the session on an edge once more, has it shown from the first number up to the last one, and notes
 // that too. It must not run beside run.
 func (c *client) replay(ctx context.Context, edge int, last uint64) error {
-	c.at, c.seq = edge, 0
+	c.at, c.seq, c.patience = edge, 0, startPatience
 	if err := persist(ctx, startPatience, func() error { return c.connect(ctx) }); err != nil {
 		return err
 	}
