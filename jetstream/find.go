@@ -9,7 +9,7 @@ import (
 )
 
 // FindInvocation returns the invocation of a job of a principal, in any of the shards, or NOT_FOUND. An empty principal
-// stands for any. In a cluster it may come from a replica that is a moment behind.
+// stands for any. It sees every record that was confirmed before.
 func (c *Client) FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error) {
 	op, cancel := c.bounded(ctx)
 	defer cancel()
@@ -18,18 +18,11 @@ func (c *Client) FindInvocation(ctx context.Context, principal string, job envel
 		return nil, failed(ctx, "finding a job", err)
 	}
 	for _, shard := range shards {
-		stream, err := c.stream(op, subjects.StreamName(shard))
-		if err != nil {
-			return nil, failed(ctx, "finding a job", err)
+		r, err := c.lastRecord(op, subjects.StreamName(shard), subjects.InvocationFilter(shard, principal, string(job)))
+		if err = failed(ctx, "finding a job", err); envelope.CodeOf(err) == envelope.CodeNotFound {
+			continue
 		}
-		m, err := stream.GetLastMsgForSubject(op, subjects.InvocationFilter(shard, principal, string(job)))
-		if err != nil {
-			if err = failed(ctx, "finding a job", err); envelope.CodeOf(err) == envelope.CodeNotFound {
-				continue
-			}
-			return nil, err
-		}
-		return parseRaw(m)
+		return r, err
 	}
 	return nil, envelope.Errorf(envelope.CodeNotFound, "no such job")
 }
@@ -40,15 +33,10 @@ func (c *Client) ReadInvocations(ctx context.Context, shard int, from uint64, fn
 	filter := subjects.InvocationFilter(shard, "", "")
 	op, cancel := c.bounded(ctx)
 	defer cancel()
-	stream, err := c.stream(op, subjects.StreamName(shard))
-	if err != nil {
-		return failed(ctx, "reading invocations", err)
-	}
-	last, err := stream.GetLastMsgForSubject(op, filter)
-	if err != nil {
-		if err = failed(ctx, "reading invocations", err); envelope.CodeOf(err) == envelope.CodeNotFound {
-			return nil
-		}
+	last, err := c.lastStored(op, subjects.StreamName(shard), filter)
+	if err = failed(ctx, "reading invocations", err); envelope.CodeOf(err) == envelope.CodeNotFound {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	err = c.readStored(ctx, shard, readBack{

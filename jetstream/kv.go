@@ -34,20 +34,18 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (revision uin
 	return revision, k.failed(ctx, "create", key, err)
 }
 
-// Get returns the value of a key and its revision. NOT_FOUND: it has none. In a cluster the value may come from a
-// replica that is a moment behind; a following Update tells.
+// Get returns the value of a key and its revision. NOT_FOUND: it has none. It sees every write that was confirmed before.
 func (k *KV) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	op, cancel := k.c.bounded(ctx)
 	defer cancel()
-	b, err := k.c.bucket(op, k.name)
-	if err != nil {
+	m, err := k.c.lastStored(op, "KV_"+k.name, k.prefix()+key)
+	switch {
+	case err != nil:
 		return nil, 0, k.failed(ctx, "get", key, err)
+	case isRemoval(m.Header):
+		return nil, 0, envelope.Errorf(envelope.CodeNotFound, "get %s in %s: it was removed", key, k.name)
 	}
-	entry, err := b.Get(op, key)
-	if err != nil {
-		return nil, 0, k.failed(ctx, "get", key, err)
-	}
-	return entry.Value(), entry.Revision(), nil
+	return m.Data, m.Sequence, nil
 }
 
 // Update replaces the value that has the given revision. ABORTED: the key has another revision, or no value.

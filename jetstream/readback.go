@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -83,43 +82,66 @@ const (
 	oneIn      = 128 // of the range
 )
 
+// readStored reads with consumers until r.until has been met. A consumer may live on a replica that is behind, and end
+// before the record that is known to exist: then another one is asked for, as long as the log says that it is there.
 func (c *Client) readStored(ctx context.Context, shard int, r readBack) error {
 	if r.next > r.until {
 		return nil
 	}
+	stream := subjects.StreamName(shard)
 	r.next = max(r.next, 1)
-	var missing, again bool
+	for try := 0; ; try++ {
+		met, err := c.readPiece(ctx, stream, &r)
+		if met || err != nil {
+			return err
+		}
+		switch subject, err := c.subjectAt(ctx, stream, r.until); {
+		case err != nil:
+			return failed(ctx, "reading "+stream, err)
+		case !r.wanted(subject):
+			return envelope.Errorf(envelope.CodeNotFound, "position %d is not in %s any more", r.until, stream)
+		case try == lagTries:
+			return envelope.Errorf(envelope.CodeUnavailable, "position %d of %s is on no replica that answers", r.until, stream)
+		}
+		if err := c.pause(ctx, try); err != nil {
+			return failed(ctx, "reading "+stream, err)
+		}
+	}
+}
+
+// lagTries bounds the consumers that are asked for a record that is known to exist: some seconds' worth.
+const lagTries = 12
+
+// readPiece is one try. It reports whether the reading is over; if not, what the consumer knew of is read.
+func (c *Client) readPiece(ctx context.Context, stream string, r *readBack) (met bool, err error) {
+	var again bool
 	read := func(filters []string) error {
 		return c.read(ctx, reading{
-			stream:  subjects.StreamName(shard),
+			stream:  stream,
 			filters: filters,
 			from:    r.next,
 			started: func(pending uint64) bool {
-				missing = pending == 0
 				again = !r.everything && pending >= manyWanted && r.until-r.next < oneIn*pending
-				return !missing && !again
+				return pending > 0 && !again
 			},
 			fn: func(m *nats.Msg, at *nats.MsgMetadata) bool {
 				r.next = at.Sequence.Stream + 1
 				if !r.everything || r.wanted(m.Subject) {
-					if rec := c.parse(m, at); rec != nil && !r.fn(rec) || at.Sequence.Stream >= r.until {
-						return false
-					}
+					rec := c.parse(m, at)
+					met = rec != nil && !r.fn(rec) || at.Sequence.Stream >= r.until
 				}
-				missing = at.NumPending == 0
-				return !missing
+				return !met && at.NumPending > 0
 			},
 		})
 	}
-	err := read(r.filters)
-	if err == nil && again {
+	if r.everything {
+		return met, read(nil)
+	}
+	if err = read(r.filters); err == nil && again {
 		r.everything = true
 		err = read(nil)
 	}
-	if err == nil && missing {
-		return envelope.Errorf(envelope.CodeNotFound, "position %d is not in %s any more", r.until, subjects.StreamName(shard))
-	}
-	return err
+	return met, err
 }
 
 // Bounds returns the positions of the first and the last record that the shard holds. In an empty log the first is one
@@ -146,27 +168,10 @@ func (c *Client) bounds(ctx context.Context, name string) (first, last uint64, e
 	return info.State.FirstSeq, info.State.LastSeq, nil
 }
 
-// LastOf returns the last record on exactly this subject, or NOT_FOUND. In a cluster it may come from a replica that is
-// a moment behind.
+// LastOf returns the last record on exactly this subject, or NOT_FOUND. It sees every record that was confirmed before.
 func (c *Client) LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error) {
 	op, cancel := c.bounded(ctx)
 	defer cancel()
-	stream, err := c.stream(op, subjects.StreamName(subject.Shard))
-	if err != nil {
-		return nil, failed(ctx, "last record", err)
-	}
-	m, err := stream.GetLastMsgForSubject(op, subject.String())
-	if err != nil {
-		return nil, failed(ctx, "last record", err)
-	}
-	return parseRaw(m)
-}
-
-func parseRaw(m *natsjs.RawStreamMsg) (*record.Record, error) {
-	r, err := record.Parse(m.Subject, m.Header, m.Data)
-	if err != nil {
-		return nil, envelope.Errorf(envelope.CodeDataLoss, "the log holds a message that is no record: %w", err)
-	}
-	r.Seq, r.Time = m.Sequence, m.Time
-	return r, nil
+	r, err := c.lastRecord(op, subjects.StreamName(subject.Shard), subject.String())
+	return r, failed(ctx, "last record", err)
 }

@@ -47,7 +47,7 @@ func (w *watching) message(m *nats.Msg, at *nats.MsgMetadata) bool {
 	key := strings.TrimPrefix(m.Subject, w.prefix)
 	value := m.Data
 	switch {
-	case m.Header.Get("KV-Operation") != "", m.Header.Get("Nats-Marker-Reason") != "":
+	case isRemoval(m.Header):
 		value = nil
 	case value == nil:
 		value = []byte{}
