@@ -112,9 +112,10 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 		return errAgedOut
 	}
 	var failed error
+	others := newShownReader(s.srv.log)
 	err = s.srv.log.ReadSession(ctx, s.store.at(place), from, until, func(rec *record.Record) bool {
 		var shown []*record.Record // the view stays as it is until this goroutine folds the next record
-		if shown, failed = shownBy(ctx, s.srv.log, s.view, rec); failed != nil {
+		if shown, failed = others.read(ctx, s.view, rec); failed != nil {
 			return false
 		}
 		s.mu.Lock()

@@ -35,6 +35,7 @@ type feed struct {
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when the reader has begun
 	pos    atomic.Uint64 // everything of the feed at or before it has been offered
+	begun  atomic.Uint64 // nothing after it has been offered
 
 	users int // guarded by hub.mu
 
@@ -121,6 +122,7 @@ func (h *hub) read(ctx context.Context, f *feed) {
 // offer hands a record to the sessions that it is for, and to those that watch its job.
 func (f *feed) offer(rec *record.Record) {
 	f.mu.Lock()
+	f.begun.Store(rec.Seq)
 	sessions := f.sessions[rec.Subject.Session]
 	var watchers []*watcher
 	if rec.Subject.Lane == subjects.Event && len(f.watchers) > 0 {
@@ -150,11 +152,12 @@ func (f *feed) detach(s *session) {
 	without(f.sessions, string(s.id), s)
 }
 
-// watch makes the feed offer w the events of its job from now on.
-func (f *feed) watch(w *watcher) {
+// watch makes the feed offer w the events of its job that stand after the position that it returns.
+func (f *feed) watch(w *watcher) (after uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watchers[w.job] = append(slices.Clone(f.watchers[w.job]), w)
+	return max(f.begun.Load(), f.pos.Load())
 }
 
 func (f *feed) unwatch(w *watcher) {

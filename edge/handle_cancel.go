@@ -54,6 +54,9 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 	// Anybody's, in one look: of two looks the second may find what the first did not, on another replica, and then an
 	// own job would seem to be somebody else's.
 	invocation, err := s.srv.log.FindInvocation(ctx, "", job)
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		invocation, err = s.findShown(ctx, job)
+	}
 	switch {
 	case envelope.CodeOf(err) == envelope.CodeNotFound:
 		return refusedUnknown, nil
@@ -88,6 +91,20 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 	}
 	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	return "", nil
+}
+
+// findShown looks for a job again when everything that was shown here can be found.
+func (s *session) findShown(ctx context.Context, job envelope.JobID) (*record.Record, error) {
+	shards, err := s.srv.log.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, shard := range shards {
+		if err := awaitLeader(ctx, s.srv.log, shard, s.srv.hub.offered(shard)); err != nil {
+			return nil, err
+		}
+	}
+	return s.srv.log.FindInvocation(ctx, "", job)
 }
 
 // tellJob puts a cancel where the job's worker hears it, now or when it takes the job.

@@ -170,6 +170,7 @@ const replayStep = 64
 // readStory folds all that the log holds of a session. It fails if something after the envelope numbered last is gone.
 func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (*story, error) {
 	log := c.srv.log
+	others := newShownReader(log)
 	v := rec.startingView(last)
 	told := &story{from: v.Checkpoint()}
 	for {
@@ -190,7 +191,7 @@ func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (
 		var failed error
 		err = log.ReadSession(ctx, subject, v.Pos()+1, barrier, func(r *record.Record) bool {
 			var shown []*record.Record
-			if shown, failed = shownBy(ctx, log, v, r); failed != nil {
+			if shown, failed = others.read(ctx, v, r); failed != nil {
 				return false
 			}
 			v.Apply(r, func(view.Frame) {}, shown...)

@@ -52,6 +52,19 @@ func (t *tail) add(rec *record.Record) {
 	t.bytes += len(rec.Body)
 }
 
+// covers reports whether all records of a range are here.
+func (t *tail) covers(rng view.Range) bool { return t.after <= rng.After && t.to >= rng.To }
+
+// in returns the records of a range.
+func (t *tail) in(rng view.Range) (records []*record.Record) {
+	for _, rec := range t.records {
+		if rec.Seq > rng.After && rec.Seq <= rng.To {
+			records = append(records, rec)
+		}
+	}
+	return records
+}
+
 func (t *tail) full() bool { return len(t.records) >= maxShownRecords || t.bytes >= maxShownBytes }
 
 // drop forgets the records up to a position.
@@ -130,23 +143,6 @@ func (s *session) atHand(rec *record.Record) (shown []*record.Record, ok bool) {
 	return nil, false
 }
 
-// shownBy reads from the log what a record shows of another session's log.
-func shownBy(ctx context.Context, log Log, v *view.View, rec *record.Record) (shown []*record.Record, err error) {
-	rng, shows := v.Shows(rec)
-	if !shows {
-		return nil, nil
-	}
-	sub, err := subjects.Parse(rng.Subject)
-	if err != nil {
-		return nil, err
-	}
-	err = log.ReadRange(ctx, sub, rng.After+1, rng.To, func(rec *record.Record) bool {
-		shown = append(shown, rec)
-		return true
-	})
-	return shown, err
-}
-
 func (w *watcher) nudge() {
 	select {
 	case w.more <- struct{}{}:
@@ -181,9 +177,13 @@ func (w *watcher) follow(ctx context.Context, wait *backoff.ExponentialBackOff) 
 	w.mu.Lock()
 	w.attached = false
 	w.mu.Unlock()
-	f.watch(w)
+	after := f.watch(w)
 	defer f.unwatch(w)
-	last, err := w.s.srv.log.LastOf(ctx, w.events) // what the feed does not offer any more
+	// What the feed has offered before has to be looked for, and the leader that is asked must have it.
+	if err := awaitLeader(ctx, w.s.srv.log, w.events.Shard, after); err != nil {
+		return err
+	}
+	last, err := w.s.srv.log.LastOf(ctx, w.events)
 	if err != nil && envelope.CodeOf(err) != envelope.CodeNotFound {
 		return err
 	}
@@ -232,14 +232,10 @@ func (w *watcher) take(rng view.Range) (shown []*record.Record, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.told = max(w.told, rng.To)
-	if w.recent.after > rng.After || w.recent.to < rng.To {
+	if !w.recent.covers(rng) {
 		return nil, false
 	}
-	for _, rec := range w.recent.records {
-		if rec.Seq > rng.After && rec.Seq <= rng.To {
-			shown = append(shown, rec)
-		}
-	}
+	shown = w.recent.in(rng)
 	w.recent.drop(rng.To)
 	return shown, true
 }
