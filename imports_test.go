@@ -44,6 +44,7 @@ var elsewhere = []struct {
 	{"github.com/gorilla/websocket", []string{"edge", "client"}, true, "only these two have sockets"},
 	{"github.com/coder/websocket", []string{"integration/chaos", "internal/wstest"}, true, "the other implementation is for tests: both ends must not share a bug"},
 	{"github.com/alecthomas/kong", []string{"internal/cli", "cmd/arcp"}, true, "flags belong to programs"},
+	{"github.com/prometheus/client_golang", []string{"edge", "internal/admin", "jetstream", "worker"}, true, "the core counts nothing, and client programs need no metrics"},
 	{"github.com/vbauerster/mpb", []string{"internal/demo"}, false, "progress bars belong to the demonstration"},
 	{"github.com/lmittmann/tint", []string{"internal/cli"}, false, "how logs look is for programs to say; packages take a *slog.Logger"},
 	{"github.com/golang-jwt/jwt", []string{"auth"}, true, "one package reads tokens"},

@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -40,7 +41,7 @@ func (s *session) nackID(id envelope.MessageID, code envelope.Code, text string)
 }
 
 func (s *session) newNack(id envelope.MessageID, code envelope.Code, text string, details json.RawMessage) *envelope.Envelope {
-	s.srv.counters.nacks.Add(1)
+	s.srv.metrics.nack(code)
 	e := s.answer(nil, envelope.TypeNack, &envelope.Nack{Code: s.srv.cfg.Codes.Code(code), Message: text, Details: details})
 	e.CorrelationID = id
 	return e
@@ -82,12 +83,15 @@ func (s *session) publish(rec *record.Record, cause envelope.MessageID, done fun
 	case <-s.conn.ctx.Done():
 		return
 	}
+	began := time.Now()
 	err := s.srv.log.Publish(s.srv.ctx, rec, func(seq uint64, err error) {
 		done(seq, err)
 		<-s.inFlight
 		if err != nil {
 			s.notStored(cause, err)
+			return
 		}
+		s.srv.metrics.published.Observe(time.Since(began).Seconds())
 	})
 	if err != nil {
 		done(0, err)

@@ -32,7 +32,7 @@ func (s *session) begin(barrier uint64) {
 // met the feed. It needs the lock, and a connection that has not ended.
 func (s *session) fallBehind() {
 	s.state = behind
-	s.srv.counters.catchUps.Add(1)
+	s.srv.metrics.catchUps.Inc()
 	s.conn.wg.Go(s.catchUp)
 }
 

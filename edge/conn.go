@@ -118,14 +118,14 @@ func (c *conn) read() error {
 		}
 		c.alive()
 		if kind != websocket.TextMessage {
-			c.srv.counters.binaryFrames.Add(1) // ignored: open dialect 1.4
+			c.srv.metrics.frames[frameBinary].Inc() // ignored: open dialect 1.4
 			continue
 		}
 		if !utf8.Valid(data) {
 			c.close(closeInvalid, "a text frame is not UTF-8")
 			continue
 		}
-		c.receive(data)
+		c.srv.metrics.frames[c.receive(data)].Inc()
 	}
 }
 

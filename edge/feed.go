@@ -85,6 +85,13 @@ func (h *hub) release(f *feed) {
 	}
 }
 
+// count is how many feeds are read.
+func (h *hub) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.feeds)
+}
+
 // wait returns when all readers have ended.
 func (h *hub) wait() { h.wg.Wait() }
 

@@ -34,6 +34,14 @@ func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
 
 // check takes an invocation through steps 2 to 6 of section 4.7 and returns what to refuse it with, if anything.
 func (s *session) check(inv *invocation) []*envelope.Envelope {
+	refusal := s.refusal(inv)
+	if refusal != nil {
+		s.srv.metrics.jobs["refused"].Inc()
+	}
+	return refusal
+}
+
+func (s *session) refusal(inv *invocation) []*envelope.Envelope {
 	if refusal := inv.validate(); refusal != nil {
 		return refusal
 	}
@@ -56,7 +64,14 @@ func (s *session) submit(inv *invocation) {
 		return
 	}
 	s.submitting(inv.job)
-	s.publish(rec, inv.msg.ID, func(seq uint64, err error) { s.submitted(inv.job, seq, err) })
+	s.publish(rec, inv.msg.ID, func(seq uint64, err error) {
+		outcome := "accepted"
+		if err != nil {
+			outcome = "not_stored"
+		}
+		s.srv.metrics.jobs[outcome].Inc()
+		s.submitted(inv.job, seq, err)
+	})
 }
 
 // invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.

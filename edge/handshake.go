@@ -136,6 +136,7 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 		SessionID: s.id, Runtime: srv.cfg.Runtime, Capabilities: h.capabilities,
 		Lease: &envelope.SessionLease{ExpiresAt: envelope.Time{Time: lease}}, ResumeToken: token,
 	}))
+	c.srv.metrics.opened["opened"].Inc()
 	s.logger.Info("session opened")
 }
 
@@ -152,6 +153,7 @@ func (c *conn) adopt(s *session) {
 
 // reject refuses a session; the connection stays up for another try (open dialect HS-2, HS-7), though not for many.
 func (c *conn) reject(msg *envelope.Envelope, code envelope.Code, reason string) {
+	c.srv.metrics.opened["rejected"].Inc()
 	c.send(answer("", msg, envelope.TypeSessionRejected, &envelope.SessionRejected{Code: code, Message: reason}))
 	if c.session.Load() == nil {
 		c.strike()

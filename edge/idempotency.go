@@ -103,6 +103,7 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 		return nil, fmt.Errorf("idempotency record: %w", err)
 	}
 	if !i.same(s, inv, &known) {
+		s.srv.metrics.jobs["refused"].Inc()
 		return inv.conflict(), nil
 	}
 	invocation, err := i.stored(ctx, s.principal, &known)
@@ -126,6 +127,7 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 // again is the answer to a retry of a job that exists: its acceptance. In another session than the job's, its client is
 // waiting for the job too: the session watches the job from here on. All of it is in one record.
 func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, sub subjects.Subject) ([]*envelope.Envelope, error) {
+	s.srv.metrics.jobs["repeated"].Inc()
 	answer := inv.replay(known)
 	if sub.Session == string(s.id) {
 		return answer, nil

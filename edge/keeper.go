@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"crypto/rand"
-	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -13,15 +12,6 @@ import (
 
 // checkpointEvery is the least time between two writes of a session's checkpoint while it is acknowledged.
 const checkpointEvery = 5 * time.Second
-
-// counters are what an edge counts beside its log.
-type counters struct {
-	binaryFrames atomic.Uint64 // ignored frames
-	undecodable  atomic.Uint64 // messages that did not decode
-	gated        atomic.Uint64 // messages before the session was open that were dropped
-	nacks        atomic.Uint64 // refusals sent
-	catchUps     atomic.Uint64 // times that a session began to read back
-}
 
 // keep looks after what the server holds until ctx ends: it keeps session records alive, and asks silent peers for a
 // sign of life.

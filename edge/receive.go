@@ -10,8 +10,8 @@ import (
 // maxStrikes is how many undecodable or gated messages a connection may send before its session is open.
 const maxStrikes = 16
 
-// receive handles one text frame: decode, dedup, gate, dispatch.
-func (c *conn) receive(data []byte) {
+// receive handles one text frame: decode, dedup, gate, dispatch. It returns what became of it.
+func (c *conn) receive(data []byte) (outcome string) {
 	s := c.session.Load()
 	if s != nil {
 		s.route.RLock()
@@ -19,29 +19,30 @@ func (c *conn) receive(data []byte) {
 	}
 	msg, err := envelope.Decode(data, c.srv.limits)
 	if s != nil && c.tooSoon(s, msg, err) {
-		return
+		return frameOverRate
 	}
 	if err != nil {
 		c.receiveBad(s, err)
-		return
+		return frameUndecodable
 	}
 	if c.dedup.repeated(msg.ID) {
-		return // open dialect TR-2
+		return frameRepeated // open dialect TR-2
 	}
 	row, _ := envelope.Lookup(msg.Type)
 	if s == nil {
-		c.receiveUnopened(row, msg)
-		return
+		return c.receiveUnopened(row, msg)
 	}
 	s.confirm()
 	switch handle := handlers[msg.Type]; {
 	case handle != nil:
 		handle(c, s, msg)
+		return frameHandled
 	case row.Direction == envelope.RuntimeToClient:
 		s.nack(msg, envelope.CodeInvalidArgument, "type: "+string(msg.Type)+" is sent by the runtime only")
 	default:
 		s.nack(msg, envelope.CodeUnimplemented, "type: "+string(msg.Type)+" is not implemented by this runtime")
 	}
+	return frameUnsupported
 }
 
 // tooSoon counts a message and refuses one over the session's rate, before its id is remembered: sent again it is not
@@ -70,7 +71,6 @@ func (c *conn) receiveBad(s *session, err error) {
 	if !errors.As(err, &bad) {
 		bad = &envelope.DecodeError{Code: envelope.CodeInvalidArgument, Reason: "not an envelope"}
 	}
-	c.srv.counters.undecodable.Add(1)
 	switch {
 	case s == nil:
 		c.strike()
@@ -81,10 +81,10 @@ func (c *conn) receiveBad(s *session, err error) {
 }
 
 // receiveUnopened is the gate (open dialect HS-8): until the session is open only the handshake is answered.
-func (c *conn) receiveUnopened(row envelope.Row, msg *envelope.Envelope) {
+func (c *conn) receiveUnopened(row envelope.Row, msg *envelope.Envelope) (outcome string) {
 	if !row.Handshake || row.Direction == envelope.RuntimeToClient {
 		c.strike()
-		return
+		return frameEarly
 	}
 	switch msg.Type {
 	case envelope.TypeSessionOpen:
@@ -95,12 +95,13 @@ func (c *conn) receiveUnopened(row envelope.Row, msg *envelope.Envelope) {
 		c.handleResume(msg)
 	default:
 		c.strike()
+		return frameEarly
 	}
+	return frameHandled
 }
 
 // strike counts a message that came too early or made no sense, and ends a connection that sends nothing else.
 func (c *conn) strike() {
-	c.srv.counters.gated.Add(1)
 	c.strikes++
 	if c.strikes >= maxStrikes {
 		c.close(closePolicy, "too many messages before a session")

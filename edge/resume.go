@@ -44,6 +44,7 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 		c.send(s.answer(msg, envelope.TypeSessionResumed, resumed))
 		s.replay()
 		s.begin(s.barrier)
+		c.srv.metrics.opened["resumed"].Inc()
 		s.logger.Info("session resumed", "last_event_seq", resumed.ReplayedFrom, "feed", s.subject.Feed)
 	}
 }

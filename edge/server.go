@@ -31,7 +31,7 @@ type Server struct {
 	upgrader    websocket.Upgrader
 	resumes     chan struct{} // a slot each resume
 	listings    chan struct{} // a slot each listing that is worked on
-	counters    counters
+	metrics     *Metrics
 	quotas      *quotas
 
 	ctx    context.Context // ends when the server has drained
@@ -55,6 +55,7 @@ type Params struct {
 	Sessions    Bucket // expires what is not written for Config.ResumeWindow
 	Idempotency Bucket
 	Tools       Tools
+	Metrics     *Metrics // nil counts for nobody
 }
 
 // New returns a server that does nothing yet. It says what is wrong with the configuration.
@@ -66,8 +67,13 @@ func New(p Params) (*Server, error) {
 	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil {
 		return nil, errors.New("edge: Log, Sessions, Idempotency and Tools are required")
 	}
+	metrics := p.Metrics
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
 	srv := &Server{
-		cfg: cfg, sessions: p.Sessions, tools: p.Tools,
+		metrics: metrics,
+		cfg:     cfg, sessions: p.Sessions, tools: p.Tools,
 		idempotency: &idempotency{bucket: p.Idempotency, log: p.Log, patience: cfg.SubmitPatience},
 		limits:      envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
 		logger:      cfg.Logger,
@@ -85,6 +91,7 @@ func New(p Params) (*Server, error) {
 	srv.stopNow, srv.stopOnce = context.WithCancel(context.Background())
 	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
+	metrics.server.Store(srv)
 	return srv, nil
 }
 

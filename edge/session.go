@@ -124,11 +124,16 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 		s.evict(envelope.CodeAborted, "the session was resumed elsewhere")
 		return true
 	}
+	shows := false
 	s.view.Apply(rec, func(f view.Frame) {
-		if f.Seq > s.skip && s.show(f) {
-			full = true
+		if f.Seq > s.skip {
+			shows = true
+			full = s.show(f) || full
 		}
 	}, shown...)
+	if shows {
+		s.srv.metrics.delivers(rec.Time, s.state == live)
+	}
 	s.matchWatchers()
 	if rec.Subject.Lane == subjects.Invoke {
 		delete(s.pending, envelope.JobID(rec.Subject.Job))
@@ -176,6 +181,14 @@ func (s *session) leave(reason error) {
 		if err := s.store.save(ctx, nil); err != nil {
 			s.logger.Warn("session record not written on leaving", "error", err)
 		}
+	}
+	switch {
+	case closed:
+		s.srv.metrics.left["closed"].Inc()
+	case was == ended:
+		s.srv.metrics.left["evicted"].Inc()
+	default:
+		s.srv.metrics.left["detached"].Inc()
 	}
 	s.logger.Info("session detached", "reason", reason, "event_seq", seq, "open_jobs", open, "closed", closed)
 }

@@ -69,14 +69,22 @@ func (c *Client) Shards(ctx context.Context) ([]int, error) {
 	var shards []int
 	names := c.js.StreamNames(ctx)
 	for name := range names.Name() {
-		if number, ok := strings.CutPrefix(name, "ARCP_LOG_"); ok {
-			if shard, err := strconv.Atoi(number); err == nil && subjects.StreamName(shard) == name {
-				shards = append(shards, shard)
-			}
+		if shard, ok := shardOf(name); ok {
+			shards = append(shards, shard)
 		}
 	}
 	slices.Sort(shards)
 	return shards, failed(ctx, "listing the log streams", names.Err())
+}
+
+// shardOf returns which shard a stream holds, if it is one of the log's.
+func shardOf(stream string) (shard int, ok bool) {
+	number, ok := strings.CutPrefix(stream, "ARCP_LOG_")
+	if !ok {
+		return 0, false
+	}
+	shard, err := strconv.Atoi(number)
+	return shard, err == nil && subjects.StreamName(shard) == stream
 }
 
 func (s StreamSpec) config() natsjs.StreamConfig {

@@ -55,7 +55,9 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 }
 
 func (w *Worker) newOutbox(inv invocation, attempt int) *outbox {
-	return newOutbox(w.recordCtx, w.bus, inv.header(w.cfg.Name, attempt))
+	o := newOutbox(w.recordCtx, w.bus, inv.header(w.cfg.Name, attempt))
+	o.published = w.cfg.Metrics.published
+	return o
 }
 
 // serve takes a delivery through its life: judged, admitted, run, concluded,
@@ -221,8 +223,11 @@ func (a *attempt) handle() ending {
 	defer a.running.Store(false)
 	back := make(chan returned, 1)
 	a.w.handlers.add()
+	began := time.Now()
+	a.tool.metrics.started(a.d.Attempt, a.d.Record.Time)
 	go func() {
 		defer a.w.handlers.done()
+		defer a.tool.metrics.returned(began)
 		defer a.tool.slots.Release(1)
 		a.call(ctx, back)
 	}()
@@ -245,6 +250,7 @@ func (a *attempt) handle() ending {
 		case <-time.After(stopGrace):
 		}
 	}
+	a.tool.metrics.abandoned.Inc()
 	a.log.Error("handler did not return after its context had ended, and is abandoned",
 		"cause", context.Cause(ctx), "abandoned", a.w.handlers.abandon())
 	return conclude(nil, context.Canceled, context.Cause(ctx))
@@ -311,6 +317,9 @@ func (a *attempt) end(e ending) {
 		a.giveBack(time.Second)
 		return
 	}
+	if a.tool != nil {
+		a.tool.metrics.ended(e)
+	}
 	a.log.Debug("job ended", "type", last.typ, "took", time.Since(a.fetched))
 	a.acknowledge()
 }
@@ -325,6 +334,7 @@ func (a *attempt) handBack() {
 		a.log.Warn("a later attempt has the job")
 		return
 	}
+	a.tool.metrics.handedBack.Inc()
 	var last []line
 	if a.announced {
 		if l, err := a.job.speaker.line(typeHandedBack, nil); err == nil {

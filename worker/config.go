@@ -43,6 +43,8 @@ type Config struct {
 	MaxEventBytes int
 	// Logger gets what operators should know; nil discards it.
 	Logger *slog.Logger
+	// Metrics counts what the worker does; nil counts for nobody.
+	Metrics *Metrics
 }
 
 // Options says how one tool is run. The zero value is useful.
@@ -103,6 +105,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
 	}
 	return c, nil
 }

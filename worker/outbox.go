@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -47,6 +48,8 @@ type outbox struct {
 	bus    Bus
 	ctx    context.Context // the record context
 	header record.Record   // subject and header of every record
+	// published is told how long each record took; may be nil.
+	published prometheus.Observer
 
 	mu       sync.Mutex
 	pending  []line
@@ -245,7 +248,11 @@ func (o *outbox) storeRecord(r *record.Record) error {
 			return err
 		}
 	}
-	return retry(o.ctx, try)
+	err := retry(o.ctx, try)
+	if err == nil && o.published != nil {
+		o.published.Observe(time.Since(began).Seconds())
+	}
+	return err
 }
 
 func (o *outbox) record(batch []line) *record.Record {

@@ -18,6 +18,7 @@ type tool struct {
 	handler Handler
 	opts    Options
 	slots   *semaphore.Weighted // Options.Concurrency of them
+	metrics *toolMetrics
 }
 
 // Handle registers the handler of one version of a tool. It must be called
@@ -54,6 +55,7 @@ func (w *Worker) Handle(name, version string, handler Handler, opts Options) err
 		handler: handler,
 		opts:    opts,
 		slots:   semaphore.NewWeighted(int64(opts.Concurrency)),
+		metrics: w.cfg.Metrics.tool(ref.String()),
 	}
 	return nil
 }

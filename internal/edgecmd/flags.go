@@ -63,6 +63,9 @@ type Flags struct {
 	Replicas    int           `group:"Log" help:"Copies of the log and the buckets in a NATS cluster." default:"1"`
 	Shards      int           `group:"Log" help:"Number of log streams." default:"1"`
 
+	AdminListen string `group:"This process" help:"Address for operators: /healthz, /readyz and /metrics, without authentication. Default: none." placeholder:"HOST:PORT"`
+	AdminPprof  bool   `group:"This process" help:"Add /debug/pprof there."`
+
 	LogFormat string `group:"This process" help:"text or json." enum:"text,json" default:"text"`
 	LogLevel  string `group:"This process" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/internal/admin"
 	"github.com/arcp-nats/arcp/internal/cli"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/jetstream/embedded"
@@ -76,6 +77,16 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 	name := flags.name(listener.Addr())
 	logger = logger.With("edge", name)
 
+	probe, metrics := admin.NewProbe(drain), admin.NewRegistry()
+	brokerMetrics := jetstream.NewMetrics(metrics)
+	operators, err := admin.StartIf(admin.Config{
+		Listen: flags.AdminListen, Pprof: flags.AdminPprof, Registry: metrics, Missing: probe.Missing, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer operators.Close()
+
 	broker := jetstream.Config{URLs: flags.NATS, Name: name, Logger: logger}
 	natsURL := ""
 	if flags.Dev {
@@ -91,6 +102,8 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		return nil // told to leave before there was anything to do
 	}
 	defer client.Close()
+	brokerMetrics.Watch(client)
+	probe.Connection(client.Connected)
 	drift, err := client.EnsureRetrying(drain, flags.topology())
 	switch {
 	case drain.Err() != nil:
@@ -113,7 +126,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		return nil
 	}
 	if flags.Dev && !flags.NoDemoTools {
-		if err := startDemoTools(beside, &wg, client, logger); err != nil {
+		if err := startDemoTools(beside, &wg, client, worker.NewMetrics(metrics), logger); err != nil {
 			return err
 		}
 		if !tools.wait(drain, "echo@1") {
@@ -126,6 +139,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 	server, err := edge.New(edge.Params{
 		Config: cfg, Log: client, Tools: tools.Table,
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
+		Metrics: edge.NewMetrics(metrics),
 	})
 	if err != nil {
 		return err
@@ -133,7 +147,8 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 	defer context.AfterFunc(stop, server.Stop)()
 	client.OnState(server.LogConnected)
 	return server.Serve(drain, listener, func() {
-		cli.Ready(stdout, "edge", "ws://"+listener.Addr().String()+"/arcp", "nats", natsURL, "name", name)
+		probe.Started()
+		cli.Ready(stdout, "edge", "ws://"+listener.Addr().String()+"/arcp", "nats", natsURL, "admin", operators.Addr(), "name", name)
 		logger.Info("ready", "listen", listener.Addr().String())
 	})
 }
@@ -157,8 +172,10 @@ func startNATS(flags *Flags, logger *slog.Logger) (*embedded.Server, error) {
 }
 
 // startDemoTools runs a worker with the demo tools in this process.
-func startDemoTools(ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, logger *slog.Logger) error {
-	w, err := worker.New(natsbus.New(client), worker.Config{Name: "worker-dev", Logger: logger})
+func startDemoTools(
+	ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, metrics *worker.Metrics, logger *slog.Logger,
+) error {
+	w, err := worker.New(natsbus.New(client), worker.Config{Name: "worker-dev", Logger: logger, Metrics: metrics})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ Tools are the built-in demo tools (--demo-tools), programs (--exec), or both. An
 SIGTERM or SIGINT lets the running jobs finish for --drain-timeout, hands the rest to other workers, and exits with 0. ` +
 	`A second one exits at once. When ready, one line is written to standard output:
 
-    ready worker=NAME tools=NAME@VERSION,...
+    ready worker=NAME tools=NAME@VERSION,... [admin=HOST:PORT]
 
 Exit status: 0 drained, 1 failed, 2 the flags cannot be used.`
 
@@ -37,6 +37,9 @@ type Flags struct {
 	MaxAttempts  int           `help:"How often a job may be started before it fails with ABORTED. 1: never run a job twice." default:"3" placeholder:"N"`
 	AckWait      time.Duration `help:"How long this worker may be silent about a job before another one gets it." default:"30s" placeholder:"DURATION"`
 	DrainTimeout time.Duration `help:"How long running jobs may take to finish when the worker is told to leave." default:"30s" placeholder:"DURATION"`
+
+	AdminListen string `help:"Address for operators: /healthz, /readyz and /metrics, without authentication. Default: none." placeholder:"HOST:PORT"`
+	AdminPprof  bool   `help:"Add /debug/pprof there."`
 
 	LogFormat string `help:"Format of the log on standard error: text or json." enum:"text,json" default:"text" placeholder:"text|json"`
 	LogLevel  string `help:"Least level that is logged: debug, info, warn or error." default:"info" placeholder:"LEVEL"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arcp-nats/arcp/internal/admin"
 	"github.com/arcp-nats/arcp/internal/cli"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/worker"
@@ -76,6 +77,16 @@ func (c *command) run(drain, stop context.Context) error {
 	}
 	defer func() { _ = guard.Close() }()
 
+	probe, metrics := admin.NewProbe(drain), admin.NewRegistry()
+	brokerMetrics := jetstream.NewMetrics(metrics)
+	operators, err := admin.StartIf(admin.Config{
+		Listen: c.flags.AdminListen, Pprof: c.flags.AdminPprof, Registry: metrics, Missing: probe.Missing, Logger: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	defer operators.Close()
+
 	client, err := jetstream.ConnectRetrying(drain, jetstream.Config{URLs: c.plan.servers, Name: c.plan.name, Logger: c.log})
 	if err != nil {
 		if drain.Err() != nil {
@@ -84,6 +95,8 @@ func (c *command) run(drain, stop context.Context) error {
 		return err
 	}
 	defer client.Close()
+	brokerMetrics.Watch(client)
+	probe.Connection(client.Connected)
 
 	w, err := worker.New(natsbus.New(client), worker.Config{
 		Name:         c.plan.name,
@@ -93,6 +106,7 @@ func (c *command) run(drain, stop context.Context) error {
 		AckWait:      c.flags.AckWait,
 		DrainTimeout: drainTimeout(c.flags.DrainTimeout),
 		Logger:       c.log,
+		Metrics:      worker.NewMetrics(metrics),
 	})
 	if err != nil {
 		return err
@@ -108,7 +122,8 @@ func (c *command) run(drain, stop context.Context) error {
 		defer close(reported)
 		select {
 		case <-w.Ready():
-			cli.Ready(c.stdout, "worker", c.plan.name, "tools", strings.Join(w.Tools(), ","))
+			probe.Started()
+			cli.Ready(c.stdout, "worker", c.plan.name, "tools", strings.Join(w.Tools(), ","), "admin", operators.Addr())
 		case <-ended:
 		}
 	}()
