@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -145,7 +146,9 @@ func (c *client) learn(f *frame) {
 		delete(w.doomed, f.JobID)
 		if it, ours := w.calls[f.CorrelationID]; ours && f.JobID == "" {
 			delete(w.calls, f.CorrelationID)
-			delete(w.asked, it.key) // refused: the key is another request's
+			if pending, asked := w.asked[it.key]; asked && bytes.Equal(pending.call.arguments, it.arguments) {
+				delete(w.asked, it.key) // refused: the key is another request's
+			}
 		}
 	}
 }
