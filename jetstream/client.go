@@ -57,9 +57,9 @@ func (cfg Config) withDefaults() Config {
 }
 
 const (
-	apiTimeout     = 5 * time.Second  // one request to the broker, unless its context ends before
-	dialTimeout    = 5 * time.Second  //
-	pingInterval   = 10 * time.Second // a silent peer is given up on after three of them
+	apiTimeout     = 5 * time.Second // one request to the broker, unless its context ends before
+	dialTimeout    = 5 * time.Second //
+	pingInterval   = 2 * time.Second // a server that is silent for three of them is given up on, and another one is tried
 	firstReconnect = 50 * time.Millisecond
 	lastReconnect  = 2 * time.Second
 )

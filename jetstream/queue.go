@@ -17,7 +17,7 @@ import (
 
 const (
 	pullExpiry    = 30 * time.Second // one pull request at the broker
-	pullHeartbeat = 5 * time.Second  // while it waits
+	pullHeartbeat = time.Second      // while it waits; after three without, the request is put again
 	drainTimeout  = 2 * time.Second  // to collect what was on its way when a fetch is given up
 )
 
@@ -61,6 +61,10 @@ func (q *Queue) ensure(ctx context.Context) error {
 // come, the request has run out of time (30 s). It waits for the first one until ctx ends, through reconnects. Nothing
 // is fetched ahead: at no time does this client hold a delivery that it has not asked for. When ctx ends, deliveries
 // that are on their way already are still passed to fn before Fetch returns ctx's error. fn must not block.
+//
+// A ctx with a deadline is the way to end a fetch after a time: the broker is told of it and ends the request itself.
+// To cancel ctx withdraws the request, and in a cluster another server than this client's may hand out an invocation
+// before it hears of that; nobody gets it then, and it is handed out again, as the next attempt, after ackWait.
 func (q *Queue) Fetch(ctx context.Context, n int, fn func(*Delivery)) error {
 	if n <= 0 {
 		return nil
@@ -76,7 +80,7 @@ func (q *Queue) Fetch(ctx context.Context, n int, fn func(*Delivery)) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return failed(ctx, "fetch", err)
+			return failed(ctx, "fetch", ctx.Err())
 		}
 		if err == nil || errors.Is(err, errInterrupted) {
 			try = -1
@@ -108,14 +112,14 @@ func (q *Queue) pull(ctx context.Context, n int, pass func(*Delivery)) error {
 		return err
 	}
 	asked := time.Now()
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, n, pullExpiry, pullHeartbeat)
-	if err := q.c.nc.PublishRequest(q.next, inbox, request); err != nil {
+	if err := q.c.nc.PublishRequest(q.next, inbox, pullRequest(ctx, n)); err != nil {
 		_ = sub.Unsubscribe()
 		return err
 	}
 	fn := func(d *Delivery) { d.Asked = asked; pass(d) }
 	watchdog := time.NewTimer(3 * pullHeartbeat)
 	defer watchdog.Stop()
+	ended := ctx.Done()
 	for got := 0; ; {
 		select {
 		case m := <-messages:
@@ -137,12 +141,28 @@ func (q *Queue) pull(ctx context.Context, n int, pass func(*Delivery)) error {
 			err = errInterrupted
 		case <-watchdog.C:
 			err = errInterrupted
-		case <-ctx.Done():
-			err = ctx.Err()
+		case <-ended:
+			if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+				ended = nil // the broker says so too, after all that it has handed out
+				watchdog.Reset(drainTimeout)
+				continue
+			}
 		}
 		q.withdraw(sub, messages, fn)
 		return err
 	}
+}
+
+// pullRequest asks for n invocations, for no longer than ctx lives.
+func pullRequest(ctx context.Context, n int) []byte {
+	expiry, heartbeat := pullExpiry, pullHeartbeat
+	if deadline, limited := ctx.Deadline(); limited {
+		expiry = min(expiry, max(time.Until(deadline), time.Millisecond))
+	}
+	if expiry < 2*heartbeat {
+		heartbeat = 0 // the broker wants room for two
+	}
+	return fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, n, expiry, heartbeat)
 }
 
 // withdraw ends a request early. The broker forgets it with the subscription; the round trip after that makes sure that

@@ -74,7 +74,7 @@ func TestQueueInProgress(t *testing.T) {
 	d := fetch(t, q, 1)[0]
 	ctx, cancel := context.WithTimeout(patient(t), 3*ackWait)
 	defer cancel()
-	alive := make(chan struct{})
+	alive, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(alive)
 		ticker := time.NewTicker(ackWait / 8)
@@ -83,12 +83,13 @@ func TestQueueInProgress(t *testing.T) {
 			select {
 			case <-ticker.C:
 				_ = d.InProgress()
-			case <-ctx.Done():
+			case <-over:
 				return
 			}
 		}
 	}()
 	err := q.Fetch(ctx, 1, func(*jetstream.Delivery) { t.Error("handed out twice") })
+	close(over)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	<-alive
 	require.NoError(t, d.Ack(patient(t)))
@@ -146,7 +147,12 @@ func TestQueueGivenUpFetchesLoseNothing(t *testing.T) {
 	})
 	for round := 0; len(seen) < n && ctx.Err() == nil; round++ {
 		short, cancel := context.WithCancel(ctx)
-		timer := time.AfterFunc(time.Duration(round%7)*300*time.Microsecond, cancel)
+		limit := time.Duration(round%7) * 300 * time.Microsecond
+		timer := time.AfterFunc(limit, cancel)
+		if round%2 == 0 {
+			timer.Stop()
+			short, cancel = context.WithTimeout(ctx, limit)
+		}
 		_ = q.Fetch(short, 8, func(d *jetstream.Delivery) {
 			seen[number(t, d.Record)]++
 			if err := d.Ack(ctx); err != nil {
