@@ -13,15 +13,46 @@ import (
 // called from the calling goroutine.
 //
 // After an interruption the bucket is read again: fn sees each present value once more, and a nil for each key that has
-// gone meanwhile, so that a watcher's table is right whatever it missed. NOT_FOUND: there is no such bucket.
+// gone meanwhile, so that a watcher's table is right whatever it missed. The bucket is read from any replica, but from none
+// that has fewer keys than the leader: a key that it has not heard of yet would be taken for gone. NOT_FOUND: there is no
+// such bucket.
 func (k *KV) Watch(ctx context.Context, ready func(), fn func(key string, value []byte, created time.Time)) error {
 	w := watching{prefix: k.prefix(), ready: ready, fn: fn, known: make(map[string]bool)}
-	return k.c.read(ctx, reading{
-		stream:  "KV_" + k.name,
-		filters: []string{w.prefix + ">"},
-		started: w.started,
-		fn:      w.message,
-	})
+	for try := 0; ; try++ {
+		keys, err := k.keys(ctx)
+		if err == nil {
+			w.least, w.short = keys, false
+			err = k.c.read(ctx, reading{
+				stream:  "KV_" + k.name,
+				filters: []string{w.prefix + ">"},
+				started: w.started,
+				fn:      w.message,
+			})
+			if !w.short {
+				return err
+			}
+		} else if ctx.Err() != nil || !retryable(err) {
+			return err
+		}
+		if err := k.c.pause(ctx, try); err != nil {
+			return failed(ctx, "watch "+k.name, err)
+		}
+	}
+}
+
+// keys is how many keys the leader of the bucket has, those that were removed a moment ago included.
+func (k *KV) keys(ctx context.Context) (uint64, error) {
+	op, cancel := k.c.bounded(ctx)
+	defer cancel()
+	stream, err := k.c.stream(op, "KV_"+k.name)
+	if err != nil {
+		return 0, failed(ctx, "watch "+k.name, err)
+	}
+	info, err := stream.Info(op)
+	if err != nil {
+		return 0, failed(ctx, "watch "+k.name, err)
+	}
+	return info.State.NumSubjects, nil
 }
 
 // watching is the state of a watch across interruptions.
@@ -30,12 +61,19 @@ type watching struct {
 	ready  func()
 	fn     func(key string, value []byte, created time.Time)
 
+	least uint64 // keys that the leader has
+	short bool   // the replica that was read from has fewer
+
 	known   map[string]bool // keys with a value, as fn has been told
 	seen    map[string]bool // while the bucket is read: keys that came up
 	pending uint64          // while the bucket is read: values to come
 }
 
 func (w *watching) started(pending uint64) bool {
+	if pending < w.least {
+		w.short = true
+		return false
+	}
 	w.seen, w.pending = make(map[string]bool, pending), pending
 	if pending == 0 {
 		w.complete()
