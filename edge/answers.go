@@ -112,6 +112,15 @@ func errorText(err error) string {
 // retryLater are the details of a refusal that a retry may mend.
 var retryLater = json.RawMessage(`{"retryable":true}`)
 
+// isRetryable is the code's own word, unless the error knows better: what is too large for the log never fits.
+func isRetryable(code envelope.Code, err error) bool {
+	var coded *envelope.Error
+	if errors.As(err, &coded) && coded.Retryable != nil {
+		return *coded.Retryable
+	}
+	return code.Retryable()
+}
+
 // notStored tells the client that a message of its had no effect because the log could not take the record.
 func (s *session) notStored(cause envelope.MessageID, err error) {
 	code := envelope.CodeOf(err)
@@ -120,7 +129,7 @@ func (s *session) notStored(cause envelope.MessageID, err error) {
 		code = envelope.CodeUnavailable
 	}
 	details := json.RawMessage(`{"retryable":false}`)
-	if code.Retryable() {
+	if isRetryable(code, err) {
 		details = retryLater
 	}
 	s.logger.Warn("the log did not take a record", "code", code, "error", err)

@@ -93,6 +93,8 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--max-jobs-per-principal %d: must be at least 1", f.MaxJobsPerPrincipal)
 	case f.Rate < 0:
 		return fmt.Errorf("--rate %d: must not be negative", f.Rate)
+	case f.AdminPprof && f.AdminListen == "":
+		return errors.New("--admin-pprof: there is no --admin-listen to add it to")
 	case f.AckWindow < 0:
 		return fmt.Errorf("--ack-window %d: must not be negative", f.AckWindow)
 	case f.LogMaxBytes < 0:

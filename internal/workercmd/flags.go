@@ -59,6 +59,8 @@ type plan struct {
 func (f *Flags) check() (plan, error) {
 	p := plan{name: f.Name}
 	switch {
+	case f.AdminPprof && f.AdminListen == "":
+		return p, fmt.Errorf("--admin-pprof: there is no --admin-listen to add it to")
 	case f.Concurrency < 1:
 		return p, fmt.Errorf("--concurrency must be at least 1")
 	case f.MaxAttempts < 1:
