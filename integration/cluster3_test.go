@@ -288,11 +288,19 @@ func (c *natsCluster) fetchFromAfar(ctx context.Context, t *testing.T) {
 // readFromBehind: a server that was away answers as soon as it is back, and does not know yet what was stored
 // meanwhile. What is read through it is up to date all the same.
 func (c *natsCluster) readFromBehind(ctx context.Context, t *testing.T) {
-	leader, follower := c.roles()
+	leader, _ := c.roles()
+	bucket, err := c.js.Stream(ctx, "KV_"+jetstream.BucketSessions)
+	require.NoError(t, err)
+	var follower string // of the log and of the bucket, so that nobody has to wait for an election
+	for name := range c.urls {
+		if name != leader && name != bucket.CachedInfo().Cluster.Leader {
+			follower = name
+		}
+	}
 	near, far := c.client(leader), c.client(follower)
 	keys := [2]*jetstream.KV{near.KV(jetstream.BucketSessions), far.KV(jetstream.BucketSessions)}
 	subject := subjects.Subject{Lane: subjects.Event, Feed: "f", Principal: "ann", Session: "s", Job: "j"}
-	_, err := keys[0].Create(ctx, "key", []byte("0"))
+	_, err = keys[0].Create(ctx, "key", []byte("0"))
 	require.NoError(t, err)
 
 	const rounds, each = 3, 2000

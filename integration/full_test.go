@@ -12,7 +12,7 @@ import (
 // they have to say, and end, in the attempt that they are in, when an edge has made room.
 func TestFullLog(t *testing.T) {
 	c := startProcesses(t)
-	full := c.edge("edge-1", "--log-max-bytes", "262144")
+	full := c.edge("edge-1", "--log-max-bytes", "262144", "--rate", "0")
 	c.worker("worker-1")
 	url := full.ready["edge"]
 	untilServed(t, url, "echo")

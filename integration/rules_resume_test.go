@@ -102,6 +102,23 @@ func TestRE6ReplayIsTheSameBytes(t *testing.T) {
 	}
 }
 
+// TestRE6AResumeThatCannotBeCompleteFailsWhole: what the client has not seen is no longer in the log.
+func TestRE6AResumeThatCannotBeCompleteFailsWhole(t *testing.T) {
+	c, e, p, accepted := session(t)
+	p.Invoke("echo", 1)
+	p.Until("job.completed")
+	p.Drop()
+	stream, err := c.jetStream().Stream(t.Context(), "ARCP_LOG_0")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(t.Context()))
+	q := wstest.Dial(t, e.url)
+	for _, seen := range []int{0, 2} {
+		q.Send("session.resume", map[string]any{"resume_token": token(accepted), "last_event_seq": seen})
+		require.Equal(t, "RESUME_WINDOW_EXPIRED", q.Expect("session.rejected").Payload()["code"])
+	}
+	q.Open(aliceToken) // nothing was shown of it
+}
+
 func TestRE9NumbersGoOnAfterAResume(t *testing.T) {
 	_, e, p, accepted := session(t)
 	p.Invoke("echo", 1)
