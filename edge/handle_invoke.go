@@ -60,6 +60,7 @@ func (s *session) refusal(inv *invocation) []*envelope.Envelope {
 func (s *session) submit(inv *invocation) {
 	rec, err := inv.record()
 	if err != nil {
+		s.srv.metrics.jobs["not_stored"].Inc()
 		s.notStored(inv.msg.ID, envelope.Errorf(envelope.CodeInternal, "invocation: %v", err))
 		return
 	}
@@ -181,6 +182,7 @@ func (s *session) invokeOnce(inv *invocation) {
 	envelopes, err := s.srv.idempotency.resolve(ctx, s, inv)
 	switch {
 	case err != nil:
+		s.srv.metrics.jobs["not_stored"].Inc()
 		s.notStored(inv.msg.ID, err)
 	case envelopes != nil:
 		s.reply(envelopes...)

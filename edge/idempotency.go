@@ -127,12 +127,13 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 // again is the answer to a retry of a job that exists: its acceptance. In another session than the job's, its client is
 // waiting for the job too: the session watches the job from here on. All of it is in one record.
 func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, sub subjects.Subject) ([]*envelope.Envelope, error) {
-	s.srv.metrics.jobs["repeated"].Inc()
 	answer := inv.replay(known)
 	if sub.Session == string(s.id) {
+		s.srv.metrics.jobs["repeated"].Inc()
 		return answer, nil
 	}
 	if watched := s.watchCount(); watched >= s.srv.cfg.MaxJobsPerSession {
+		s.srv.metrics.jobs["refused"].Inc()
 		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
 			"the session watches %d jobs, the limit is %d", watched, s.srv.cfg.MaxJobsPerSession)), nil
 	}
@@ -145,6 +146,7 @@ func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, kn
 		return nil, fmt.Errorf("watch: %w", err)
 	}
 	begin.SessionID = s.id
+	s.srv.metrics.jobs["repeated"].Inc()
 	return append(answer, begin), nil
 }
 

@@ -55,6 +55,8 @@ func TestOperatorsSeat(t *testing.T) {
 	accepted := p.Open(aliceToken)
 	p.Invoke("echo", map[string]any{"a": 1}, "idempotency_key", "key-of-alice")
 	job := p.Until("job.completed")[0].Str("job_id")
+	p.Invoke("echo", map[string]any{"a": 1}, "idempotency_key", "key-of-alice")
+	p.Until("job.accepted")
 	p.SendRaw("no envelope")
 	p.Expect("nack")
 
@@ -74,6 +76,7 @@ func TestOperatorsSeat(t *testing.T) {
 	for _, line := range []string{
 		"arcp_nats_connected 1", `arcp_edge_sessions{view="live"} `, `arcp_edge_nacks_total{code="INVALID_ARGUMENT"} 1`,
 		`arcp_edge_frames_total{outcome="undecodable"} 1`, "arcp_edge_open_jobs 0", "arcp_edge_feeds 1",
+		`arcp_edge_submissions_total{outcome="repeated"} 1`, `arcp_edge_submissions_total{outcome="not_stored"} 0`,
 		`arcp_log_messages{shard="0"} `, "arcp_edge_publish_seconds_count ", `arcp_edge_delivery_seconds_count{from="feed"} `,
 	} {
 		require.Contains(t, ofEdge, "\n"+line)
@@ -92,8 +95,11 @@ func TestOperatorsSeat(t *testing.T) {
 	c.server.kill()
 	require.Contains(t, e.becomes(http.StatusServiceUnavailable), "NATS is not connected")
 	w.becomes(http.StatusServiceUnavailable)
+	p.Invoke("echo", nil, "idempotency_key", "another-key")
+	p.Until("nack")
 	_, ofEdge = e.ask("/metrics")
 	require.Contains(t, ofEdge, "\narcp_nats_connected 0\n")
+	require.Contains(t, ofEdge, "\n"+`arcp_edge_submissions_total{outcome="not_stored"} 1`+"\n", "refused before it could be sent")
 	u, err := neturl.Parse(c.nats)
 	require.NoError(t, err)
 	c.server = start(t, "__nats", "-dir", filepath.Join(c.dir, "nats"), "-port", u.Port())
