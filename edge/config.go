@@ -100,7 +100,7 @@ const recoveryBlock = "block"
 // DefaultCapabilities is what an edge advertises unless told otherwise (open dialect CP-1).
 func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
-	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, HeartbeatRecovery: recoveryBlock}
+	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, HeartbeatRecovery: recoveryBlock}
 }
 
 // withDefaults returns a copy with the defaults filled in, or says what is wrong with it.

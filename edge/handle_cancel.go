@@ -47,43 +47,15 @@ func handleCancel(c *conn, s *session, msg *envelope.Envelope) {
 // cancelByID cancels a job of the session's principal, wherever it was submitted: who may cancel is written in the
 // job's own record, so it outlives the connection and the session that it came from (CX-2).
 func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payload *envelope.Cancel) (refusal string, err error) {
-	job, err := envelope.ParseJobID(payload.TargetID)
-	if err != nil {
-		return refusedMalformed, nil
+	invocation, started, refusal, err := s.runningJob(ctx, payload.TargetID)
+	if err != nil || refusal != "" {
+		return refusal, err
 	}
-	// Anybody's, in one look: of two looks the second may find what the first did not, on another replica, and then an
-	// own job would seem to be somebody else's.
-	invocation, err := s.srv.log.FindInvocation(ctx, "", job)
-	if envelope.CodeOf(err) == envelope.CodeNotFound {
-		invocation, err = s.findShown(ctx, job)
-	}
-	switch {
-	case envelope.CodeOf(err) == envelope.CodeNotFound:
-		return refusedUnknown, nil
-	case err != nil:
-		return "", err
-	case invocation.Principal != s.principal:
-		return refusedNotAllowed, nil
-	}
-	last, err := s.srv.log.LastOf(ctx, subjects.JobEvents(invocation.Subject))
-	unstarted := envelope.CodeOf(err) == envelope.CodeNotFound
-	if !unstarted {
-		ended := false
-		if err == nil {
-			ended, err = jobEnded(ctx, s.srv.log, last)
-		}
-		switch {
-		case err != nil:
-			return "", err
-		case ended:
-			return refusedEnded, nil
-		}
-	}
-	rec, err := s.recordOf(subjects.JobInput(invocation.Subject), s.cancelOf(job, msg, payload))
+	rec, err := s.recordOf(subjects.JobInput(invocation.Subject), s.cancelOf(envelope.JobID(invocation.Subject.Job), msg, payload))
 	if err == nil {
 		_, err = s.srv.log.PublishWait(ctx, rec)
 	}
-	if err == nil && unstarted {
+	if err == nil && !started {
 		err = s.endUnstarted(ctx, invocation, payload.Reason)
 	}
 	if err != nil {
@@ -91,6 +63,44 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 	}
 	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	return "", nil
+}
+
+// runningJob returns the invocation of a job that has not ended and that the session's principal may talk to, and whether
+// a worker has begun with it; or why there is none.
+func (s *session) runningJob(ctx context.Context, id string) (invocation *record.Record, started bool, refusal string, err error) {
+	job, err := envelope.ParseJobID(id)
+	if err != nil {
+		return nil, false, refusedMalformed, nil
+	}
+	// Anybody's, in one look: of two looks the second may find what the first did not, on another replica, and then an
+	// own job would seem to be somebody else's.
+	invocation, err = s.srv.log.FindInvocation(ctx, "", job)
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		invocation, err = s.findShown(ctx, job)
+	}
+	switch {
+	case envelope.CodeOf(err) == envelope.CodeNotFound:
+		return nil, false, refusedUnknown, nil
+	case err != nil:
+		return nil, false, "", err
+	case invocation.Principal != s.principal:
+		return nil, false, refusedNotAllowed, nil
+	}
+	last, err := s.srv.log.LastOf(ctx, subjects.JobEvents(invocation.Subject))
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		return invocation, false, "", nil
+	}
+	ended := false
+	if err == nil {
+		ended, err = jobEnded(ctx, s.srv.log, last)
+	}
+	switch {
+	case err != nil:
+		return nil, false, "", err
+	case ended:
+		return nil, false, refusedEnded, nil
+	}
+	return invocation, true, "", nil
 }
 
 // findShown looks for a job again when everything that was shown here can be found.

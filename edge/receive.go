@@ -127,6 +127,7 @@ func init() {
 		envelope.TypeAck:                 ignore,
 		envelope.TypeNack:                ignore,
 		envelope.TypeCancel:              handleCancel,
+		envelope.TypeInterrupt:           handleInterrupt,
 		envelope.TypeToolInvoke:          handleInvoke,
 	}
 }

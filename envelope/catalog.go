@@ -123,7 +123,7 @@ var catalogue = [...]Row{
 	{Type: TypeCancel, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Cancel], Support: Implemented, Proof: "TestCX1CancelOfARunningJob", Note: "targets job and session; streams are refused"},
 	{Type: TypeCancelAccepted, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelAccepted], Support: Implemented, Proof: "TestCX1CancelOfARunningJob"},
 	{Type: TypeCancelRefused, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelRefused], Support: Implemented, Proof: "TestCX1Refusals"},
-	{Type: TypeInterrupt, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Interrupt]},
+	{Type: TypeInterrupt, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Interrupt], Support: Implemented, Proof: "TestInterruptsReachTheJob", Note: "target job; not answered unless refused"},
 	{Type: TypeResume, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Resume]},
 	{Type: TypeBackpressure, Group: GroupControl, Direction: Both, Countable: true, New: payload[Backpressure], Support: Implemented, Proof: "TestNATSKilledAndRestarted", Note: "sent out of band when the log goes and comes back, and to a client that is behind; from clients: nack UNIMPLEMENTED"},
 	{Type: TypeToolInvoke, Group: GroupTool, Direction: ClientToRuntime, Countable: true, New: payload[ToolInvoke], Support: Implemented, Proof: "TestJB1TheMainJob"},

@@ -161,14 +161,27 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 func (w *Worker) input(book *cancelBook, r *record.Record) {
 	cancel := readCancel(r)
 	if cancel == nil {
-		return // for the tool, once it can listen
+		if a := w.holder(r); a != nil {
+			a.job.inbox.offer(r)
+		}
+		return
 	}
 	// First the book, then the jobs in hand; who takes a job in hand does it
 	// the other way round. One of the two sees the other.
 	book.note(&cancelEntry{job: r.Subject.Job, subject: r.Subject.String(), seq: r.Seq, cancel: cancel})
-	if a := w.held.get(r.Subject.Job); a != nil && subjects.JobInput(a.d.Record.Subject).String() == r.Subject.String() {
+	if a := w.holder(r); a != nil {
 		a.cancel(cancel)
 	}
+}
+
+// holder returns the attempt at the job that a record of the input lane is said
+// to, if it is in hand.
+func (w *Worker) holder(r *record.Record) *attempt {
+	a := w.held.get(r.Subject.Job)
+	if a == nil || subjects.JobInput(a.d.Record.Subject).String() != r.Subject.String() {
+		return nil
+	}
+	return a
 }
 
 // learnOfCancel cancels the attempt if its client has said so.

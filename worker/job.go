@@ -45,6 +45,7 @@ type Job struct {
 	bus     Bus
 
 	checkpoints checkpoints
+	inbox       inbox
 }
 
 // ID is the job's id.
