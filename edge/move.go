@@ -9,10 +9,11 @@ import (
 )
 
 // wantsHome reports whether the session stands in another edge's feed and may leave it: no job of it is open, so no
-// worker has anything left to write there. It needs the lock.
+// worker has anything left to write there. Jobs that the log has and the view has not met yet count as open. It needs the
+// lock.
 func (s *session) wantsHome(now time.Time) bool {
 	return s.state == live && !s.closing && !s.closed && s.feed.key != s.srv.home() &&
-		s.view.OpenJobCount() == 0 && now.Sub(s.since) >= s.srv.cfg.MoveAfter
+		s.jobCount() == 0 && now.Sub(s.since) >= s.srv.cfg.MoveAfter
 }
 
 // moveHome takes the session to this edge's own feed, so that no edge has to read a feed for ever whose own edge has

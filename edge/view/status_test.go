@@ -132,7 +132,9 @@ func TestTheViewKnowsLastNumbersAfterARestart(t *testing.T) {
 	require.Equal(t, []any{uint64(4), envelope.JobState(""), true}, []any{last, ended, known})
 	_, _, known = v.Job("job_2")
 	require.False(t, known)
-	v.Apply(parse(t, home.Feed, "7 moved edge-2 20"), func(view.Frame) {})
+	for _, line := range []string{"7 event job_1 attempt=1 by=w1 job.completed", "8 moved edge-2 20"} {
+		v.Apply(parse(t, home.Feed, line), func(view.Frame) {})
+	}
 	require.Zero(t, v.Accepted())
 }
 

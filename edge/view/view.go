@@ -17,7 +17,8 @@ type Frame struct {
 }
 
 // TypeMoved is the type of the mark in a session's log which says that the session goes on elsewhere: in another feed,
-// maybe of another shard. Its payload is a Move. Whatever stands at the old place after it is not the session's.
+// maybe of another shard. Its payload is a Move. Whatever stands at the old place after it is not the session's. While a job
+// is open the mark means nothing: the job's events stand at the old place.
 const TypeMoved envelope.Type = "_session.moved"
 
 // Place is where a session's records stand.
@@ -101,7 +102,9 @@ func (v *View) Apply(rec *record.Record, emit func(Frame), shown ...*record.Reco
 	}
 	var move Move
 	if markOf(rec, TypeMoved, &move) && move.To.Feed != "" {
-		v.place, v.pos, v.accepted = move.To, move.Start, 0
+		if len(v.jobs) == 0 { // else the edge that wrote it had not seen all that stood before it
+			v.place, v.pos, v.accepted = move.To, move.Start, 0
+		}
 		return
 	}
 	switch rec.Subject.Lane {
