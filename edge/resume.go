@@ -96,7 +96,7 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 		}
 		return nil, err
 	}
-	if rec := store.snapshot(); !tokenMatches(rec.Token, token) && !tokenMatches(rec.Previous, token) {
+	if rec := store.snapshot(); !rec.goodToken(token) {
 		return nil, errNotResumable
 	}
 	return store, nil
@@ -135,7 +135,7 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 	err = store.take(ctx, func(r *sessionRecord) {
 		r.Place = story.place
 		r.Holder, r.Epoch = srv.cfg.Name, r.Epoch+1
-		r.Token, r.Previous = hashToken(successor), hashToken(token)
+		r.rotate(successor)
 		if story.from.Seq > r.Checkpoint.Seq {
 			r.Checkpoint = story.from
 		}

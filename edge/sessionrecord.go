@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/arcp-nats/arcp/edge/view"
@@ -24,10 +25,11 @@ type sessionRecord struct {
 	// Holder and Epoch say which edge has the session, and how often it changed hands.
 	Holder string `json:"holder"`
 	Epoch  uint64 `json:"epoch"`
-	// Token is the hash of the resume token. Previous is the hash of the one before, good until the client has shown
-	// that it holds its successor: a cut inside the reply must not lock it out.
-	Token    string `json:"token"`
-	Previous string `json:"previous,omitempty"`
+	// Token is the hash of the resume token. Previous are the hashes of those before it that are good until the client has
+	// shown that it holds a later one, oldest first: a resume that the client has given up may come after the next one, with
+	// an older token, and the client holds any of them.
+	Token    string   `json:"token"`
+	Previous []string `json:"previous,omitempty"`
 	// Start is the view of a client that has seen nothing: all of the session's records stand after it.
 	Start view.Checkpoint `json:"start"`
 	// Checkpoint is a view of which the client has seen everything.
@@ -78,4 +80,23 @@ func (r *sessionRecord) startingView(seq uint64) *view.View {
 		newest = *r.Recent
 	}
 	return view.Restore(newest)
+}
+
+// maxPrevious bounds the tokens that are good beside the last one.
+const maxPrevious = 8
+
+// goodToken reports whether a token is good for the session.
+func (r *sessionRecord) goodToken(token string) bool {
+	good := tokenMatches(r.Token, token)
+	for _, hash := range r.Previous {
+		good = tokenMatches(hash, token) || good
+	}
+	return good
+}
+
+// rotate makes a token the last one; those before it stay good for now.
+func (r *sessionRecord) rotate(successor string) {
+	previous := append(slices.Clone(r.Previous), r.Token)
+	r.Previous = previous[max(0, len(previous)-maxPrevious):]
+	r.Token = hashToken(successor)
 }

@@ -24,7 +24,7 @@ type sessionStore struct {
 	revision uint64
 	noted    *view.Checkpoint // newer than the stored one, for the next save
 	recent   *view.Checkpoint // the same, of Recent
-	revoke   bool             // the previous token is to go with the next save
+	revoke   bool             // the previous tokens are to go with the next save
 	savedAt  time.Time
 }
 
@@ -78,11 +78,11 @@ func (st *sessionStore) note(c view.Checkpoint) {
 	}
 }
 
-// revokePrevious makes the next save end the token before the current one.
+// revokePrevious makes the next save end the tokens before the current one.
 func (st *sessionStore) revokePrevious() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.revoke = st.rec.Previous != ""
+	st.revoke = len(st.rec.Previous) > 0
 }
 
 // due reports whether the record should be written: its lifetime runs from its last write, and a checkpoint is worth
@@ -107,7 +107,7 @@ func (st *sessionStore) save(ctx context.Context, change func(*sessionRecord)) e
 		next.Recent = st.recent
 	}
 	if st.revoke {
-		next.Previous = ""
+		next.Previous = nil
 	}
 	if change != nil {
 		change(&next)

@@ -387,3 +387,24 @@ func TestAnIdleSessionOutlivesItsRecords(t *testing.T) {
 	q.Invoke("echo", 3)
 	require.Equal(t, 6, last(q.Until("job.completed")).Seq())
 }
+
+// TestRE3AResumeThatWasGivenUpComesLate: its token is older than the one that the client holds by then. It takes the
+// session for a moment; the client goes on with the token that it holds.
+func TestRE3AResumeThatWasGivenUpComesLate(t *testing.T) {
+	_, e, p, accepted := session(t)
+	p.Drop()
+	first := wstest.Dial(t, e.url)
+	held := token(first.Resume(token(accepted), 0))
+	first.Drop() // before it has said anything
+	late := wstest.Dial(t, e.url)
+	late.Resume(token(accepted), 0)
+	late.Drop()
+	q := wstest.Dial(t, e.url)
+	q.Resume(held, 0)
+	q.Quiet() // and now the others are dead
+	for _, used := range []string{token(accepted), held} {
+		r := wstest.Dial(t, e.url)
+		r.Send("session.resume", map[string]any{"resume_token": used, "last_event_seq": 0})
+		require.Equal(t, "RESUME_WINDOW_EXPIRED", r.Expect("session.rejected").Payload()["code"])
+	}
+}
