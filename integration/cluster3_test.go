@@ -116,10 +116,12 @@ func (c *natsCluster) roles() (leader, follower string) {
 }
 
 // probe runs small jobs, one after the other, from before a fault until well after it, and returns the longest time
-// that one took from the first try to its end, refusals included.
+// that one took from the first try to its end, refusals included. A job that a server took with it on its way to a
+// worker is handed out again after the ack wait, so that is what the probe has patience for.
 func probe(t *testing.T, url string, fault func(), after time.Duration) (longest time.Duration, refused int) {
 	t.Helper()
 	r := openReader(t, url)
+	r.peer.Patience = 30*time.Second + wstest.Wait
 	run := func() {
 		began := time.Now()
 		for r.ended = ""; r.ended == ""; {

@@ -29,8 +29,9 @@ var (
 // edges. Each sees every envelope of its session once and in order (I2), and none is refused.
 func TestMassResume(t *testing.T) {
 	c := startProcesses(t)
-	victim := c.edge("edge-1")
-	others := []string{c.edge("edge-2").ready["edge"], c.edge("edge-3").ready["edge"]}
+	limit := []string{"--max-sessions-per-principal", strconv.Itoa(2 * *massSessions)}
+	victim := c.edge("edge-1", limit...)
+	others := []*process{c.edge("edge-2", limit...), c.edge("edge-3", limit...)}
 	for i := range 2 {
 		c.worker(fmt.Sprint("worker-", i+1), "--concurrency", strconv.Itoa(*massSessions))
 	}
@@ -38,11 +39,17 @@ func TestMassResume(t *testing.T) {
 
 	herd := &herd{seen: make(chan struct{}, *massSessions), open: make(chan struct{}, 2*runtime.NumCPU())}
 	var clients sync.WaitGroup
-	defer clients.Wait()
-	defer herd.over.Store(true)
+	defer func() { // so that they see it end, also where the test fails before
+		herd.over.Store(true)
+		victim.kill()
+		for _, edge := range others {
+			edge.kill()
+		}
+		clients.Wait()
+	}()
 	errs := make(chan error, *massSessions)
 	for i := range *massSessions {
-		clients.Go(func() { errs <- herd.live(t, victim.ready["edge"], others[i%len(others)]) })
+		clients.Go(func() { errs <- herd.live(t, victim.ready["edge"], others[i%len(others)].ready["edge"]) })
 	}
 	for range *massSessions {
 		select {
@@ -181,6 +188,9 @@ func (h *herd) begin(t *testing.T, url string) (*wstest.Peer, string, error) {
 	m, err := herdNext(p)
 	if err != nil {
 		return nil, "", err
+	}
+	if m.Type != "session.accepted" {
+		return nil, "", fmt.Errorf("%s in place of session.accepted", m.Type)
 	}
 	job := map[string]any{"tool": "count", "arguments": map[string]any{"to": 1_000_000, "every_ms": massEvery.Milliseconds()}}
 	_, err = p.TrySend("tool.invoke", job)

@@ -49,6 +49,8 @@ type Peer struct {
 	next int
 	// Raw holds every text frame received.
 	Raw [][]byte
+	// Patience is how long a frame may take, Wait by default.
+	Patience time.Duration
 }
 
 // Dial connects to an edge. The connection is closed at the end of the test.
@@ -92,7 +94,7 @@ func tryDial(t testing.TB, url string, options *websocket.DialOptions) (*Peer, e
 	}
 	conn.SetReadLimit(16 << 20)
 	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &Peer{t: t, conn: conn}, nil
+	return &Peer{t: t, conn: conn, Patience: Wait}, nil
 }
 
 // Send sends an envelope of a type with a payload and, optionally, further top-level members as key and value pairs.
@@ -165,7 +167,7 @@ func (p *Peer) TryNext() (Message, error) {
 
 // TryFrame returns the next text frame, which Raw does not keep, or why there is none.
 func (p *Peer) TryFrame() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), p.Patience)
 	defer cancel()
 	kind, data, err := p.conn.Read(ctx)
 	if err != nil {
