@@ -106,3 +106,13 @@ type Challenger interface {
 	Authenticator
 	Verify(ctx context.Context, state any, response string) (Identity, error)
 }
+
+// Renewer is a Challenger that can put a principal to the test again, long
+// after the challenge that let it in (HS-9).
+//
+// Renew makes a challenge that whoever holds a key of the principal can
+// answer, with the same Verify. It rejects a principal without one.
+type Renewer interface {
+	Challenger
+	Renew(ctx context.Context, principal string) (Outcome, error)
+}

@@ -65,8 +65,8 @@ func newHMACBearer(tokens *bearer, path string, data []byte) (*hmacBearer, error
 // challenge is the state of one nonce that was handed out.
 type challenge struct {
 	nonce string
-	key   hmacKey
-	known bool // false: the key is the decoy, whatever the answer
+	keys  []hmacKey // any of them will do
+	known bool      // false: the key is the decoy, whatever the answer
 	used  atomic.Bool
 }
 
@@ -80,9 +80,24 @@ func (h *hmacBearer) Authenticate(ctx context.Context, a Attempt) (Outcome, erro
 	if err := checkToken(a.Token); err != nil {
 		return Outcome{}, err
 	}
-	c := &challenge{nonce: randomHex(), key: h.decoy}
+	c := &challenge{nonce: randomHex(), keys: []hmacKey{h.decoy}}
 	if i := h.ring.find(id); i >= 0 {
-		c.key, c.known = h.keys[i], true
+		c.keys[0], c.known = h.keys[i], true
+	}
+	return Outcome{Challenge: c.nonce, State: c}, nil
+}
+
+// Renew challenges a principal that was let in before. Any of its keys answers:
+// the one that it came with may be on its way out.
+func (h *hmacBearer) Renew(_ context.Context, principal string) (Outcome, error) {
+	c := &challenge{nonce: randomHex(), known: true}
+	for _, key := range h.keys {
+		if key.principal == principal {
+			c.keys = append(c.keys, key)
+		}
+	}
+	if len(c.keys) == 0 {
+		return Outcome{}, Reject("there is no key of this principal any more")
 	}
 	return Outcome{Challenge: c.nonce, State: c}, nil
 }
@@ -95,14 +110,17 @@ func (h *hmacBearer) Verify(_ context.Context, state any, response string) (Iden
 	if !ok || c == nil {
 		return Identity{}, ErrState
 	}
-	right := subtle.ConstantTimeCompare([]byte(response), []byte(answer(c.key.secret, c.nonce))) == 1
+	right := false
+	for _, key := range c.keys {
+		right = subtle.ConstantTimeCompare([]byte(response), []byte(answer(key.secret, c.nonce))) == 1 || right
+	}
 	if !right || !c.known {
 		return Identity{}, Reject("response is wrong")
 	}
 	if c.used.Swap(true) {
 		return Identity{}, Reject("challenge was answered before")
 	}
-	return Identity{Principal: c.key.principal}, nil
+	return Identity{Principal: c.keys[0].principal}, nil
 }
 
 // answer is what the holder of the secret says to a nonce.

@@ -137,3 +137,25 @@ func TestHMACRefusals(t *testing.T) {
 	_, err = auth.Config{Tokens: []string{"hmac:k1=alice"}}.Load()
 	require.NoError(t, err, "without HMAC keys the prefix means nothing")
 }
+
+// HS-9: a principal is challenged again by its name, and any of its keys answers; nobody else's does.
+func TestHS9RenewalIsAChallengeOfThePrincipal(t *testing.T) {
+	s := load(t, auth.Config{HMACKeyFile: write(t, "keys", "k1 s3cret alice\nk2 other bob\nk3 newer alice\n")})
+	a, _ := s.Lookup(auth.SchemeBearer)
+	renewer := a.(auth.Renewer)
+	for _, secret := range []string{"s3cret", "newer"} {
+		out, err := renewer.Renew(t.Context(), "alice")
+		require.NoError(t, err)
+		for _, wrong := range []string{"", respond("other", out.Challenge), respond(secret, "x")} {
+			_, err := renewer.Verify(t.Context(), out.State, wrong)
+			requireRejected(t, err, "response is wrong")
+		}
+		id, err := renewer.Verify(t.Context(), out.State, respond(secret, out.Challenge))
+		require.NoError(t, err)
+		require.Equal(t, "alice", id.Principal)
+		_, err = renewer.Verify(t.Context(), out.State, respond(secret, out.Challenge))
+		requireRejected(t, err, "challenge was answered before")
+	}
+	_, err := renewer.Renew(t.Context(), "carol")
+	requireRejected(t, err, "there is no key of this principal any more")
+}

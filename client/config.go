@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,12 +18,17 @@ type Config struct {
 
 	// Token is the credential of Scheme. It is never logged.
 	Token string
+	// TokenSource gives the credential in place of Token, afresh each time: to open the session, and to renew its lease
+	// when the edge asks (open dialect HS-9). It may take its time, and is called by one goroutine at a time. Without it
+	// a lease is renewed with Token, and ends with it.
+	TokenSource func(ctx context.Context) (string, error)
 	// Scheme is the authentication scheme: "bearer" (the default with a Token), "signed_jwt", or "none".
 	Scheme string
 	// Anonymous asks for an anonymous session: scheme "none", and the capability is proposed. It is implied when
 	// there is neither Token nor Scheme.
 	Anonymous bool
-	// Challenge answers a session.challenge (open dialect HS-5). Nil: a challenge fails Dial.
+	// Challenge answers a session.challenge (open dialect HS-5), and the challenge of a session.refresh (HS-9). Nil: a
+	// challenge fails Dial.
 	Challenge func(challenge string) (response string, err error)
 
 	// Capabilities are what the client proposes (open dialect CP-1).
@@ -133,11 +139,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("client: URLs: %q is no ws:// or wss:// address", parsed.Redacted())
 		}
 	}
-	if c.Token == "" && c.Scheme == "" {
+	if c.Token == "" && c.TokenSource == nil && c.Scheme == "" {
 		c.Anonymous = true
 	}
-	if c.Anonymous && c.Token != "" {
-		return c, errors.New("client: Anonymous and Token exclude each other")
+	if c.Token != "" && c.TokenSource != nil {
+		return c, errors.New("client: Token and TokenSource exclude each other")
+	}
+	if c.Anonymous && (c.Token != "" || c.TokenSource != nil) {
+		return c, errors.New("client: Anonymous and a token exclude each other")
 	}
 	if c.Scheme == "" {
 		c.Scheme = schemeBearer

@@ -9,7 +9,7 @@ import (
 )
 
 // handshake is what is said on a fresh connection before everything else.
-type handshake func(*link) error
+type handshake func(context.Context, *link) error
 
 // connect dials url and runs shake, all of it within DialTimeout.
 func (s *Session) connect(ctx context.Context, url string, shake handshake) (*link, error) {
@@ -20,7 +20,7 @@ func (s *Session) connect(ctx context.Context, url string, shake handshake) (*li
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, l.close)
-	err = shake(l)
+	err = shake(ctx, l)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -37,9 +37,13 @@ func (s *Session) connect(ctx context.Context, url string, shake handshake) (*li
 }
 
 // open runs session.open (open dialect HS-1 to HS-5).
-func (s *Session) open(l *link) error {
-	err := s.say(l, envelope.TypeSessionOpen, envelope.SessionOpen{
-		Auth:         envelope.Auth{Scheme: envelope.Scheme(s.cfg.Scheme), Token: s.cfg.Token},
+func (s *Session) open(ctx context.Context, l *link) error {
+	token, err := s.token(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.say(l, envelope.TypeSessionOpen, envelope.SessionOpen{
+		Auth:         envelope.Auth{Scheme: envelope.Scheme(s.cfg.Scheme), Token: token},
 		Client:       envelope.Client{Kind: s.cfg.ClientKind, Version: s.cfg.ClientVersion},
 		Capabilities: s.cfg.Capabilities,
 	})
@@ -70,6 +74,9 @@ func (s *Session) opened(e *envelope.Envelope) error {
 	defer s.mu.Unlock()
 	s.id = accepted.SessionID
 	s.capabilities = accepted.Capabilities
+	if accepted.Lease != nil {
+		s.leaseEnds = accepted.Lease.ExpiresAt.Time
+	}
 	s.tokens = nil
 	if accepted.ResumeToken != "" {
 		s.tokens = []string{accepted.ResumeToken}
@@ -94,7 +101,7 @@ func (s *Session) answer(l *link, e *envelope.Envelope) error {
 
 // resume runs session.resume with the newest token, then with the one before it, which is still good if the edge never
 // learnt that its successor arrived.
-func (s *Session) resume(l *link) error {
+func (s *Session) resume(_ context.Context, l *link) error {
 	var refused *envelope.Error
 	for {
 		token, last, ok := s.resumeToken()

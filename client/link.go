@@ -25,6 +25,7 @@ type link struct {
 	// resend takes, once, the requests to send again after the fence.
 	resend chan []*request
 
+	proofs       chan []byte   // to the writer: answers to session.refresh
 	gone         chan struct{} // closed by close
 	closeOnce    sync.Once
 	keepAlive    time.Duration
@@ -45,6 +46,7 @@ func dialLink(ctx context.Context, cfg *Config, url string) (*link, error) {
 		url:          url,
 		ws:           ws,
 		resend:       make(chan []*request, 1),
+		proofs:       make(chan []byte),
 		gone:         make(chan struct{}),
 		keepAlive:    cfg.KeepAlive,
 		writeTimeout: cfg.WriteTimeout,

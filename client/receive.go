@@ -42,6 +42,12 @@ func (s *Session) receive(l *link, raw []byte) error {
 	switch e.Type {
 	case envelope.TypeSessionPing:
 		s.pong(e)
+	case envelope.TypeSessionRefresh:
+		s.renew(l, e)
+	case envelope.TypeSessionAccepted:
+		s.renewed(e)
+	case envelope.TypeSessionUnauthenticated:
+		s.log.Warn("the session's lease was not renewed", "session", s.id, "error", refusal(e))
 	case envelope.TypeSessionClosed:
 		return ErrClosed
 	case envelope.TypeSessionEvicted:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -42,6 +43,7 @@ type Session struct {
 	mu           sync.Mutex
 	id           envelope.SessionID
 	capabilities envelope.Capabilities
+	leaseEnds    time.Time
 	tokens       []string // resume tokens, the newest first; at most two
 	replayed     bool     // what the last session.resumed said
 	acked        uint64   // event_seq of the last session.ack
@@ -50,7 +52,11 @@ type Session struct {
 	pending      map[envelope.MessageID]*request
 	jobs         map[envelope.JobID][]*Job // accepted and not ended
 	ended        endedJobs
-	closing      bool // Close was called
+	closing      bool        // Close was called
+	ask          *refreshAsk // waits to be answered
+	renewing     bool        // a goroutine of renewals answers
+
+	renewals sync.WaitGroup
 }
 
 // Dial opens a session on the first edge of cfg.URLs that accepts it. ctx bounds the dialing, not the session.
@@ -156,6 +162,7 @@ func (s *Session) Close(ctx context.Context) error {
 // run owns the session's connections, from the first to the last.
 func (s *Session) run(l *link) {
 	defer close(s.done)
+	defer s.renewals.Wait()
 	for {
 		err := s.serve(l)
 		if s.ctx.Err() == nil {

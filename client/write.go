@@ -32,6 +32,8 @@ func (s *Session) write(l *link, fence envelope.MessageID) {
 			}
 		case frame := <-s.pongs:
 			err = l.write(frame)
+		case frame := <-l.proofs:
+			err = l.write(frame)
 		case <-s.ackDue:
 			err = s.writeAck(l)
 		case <-ack.C:

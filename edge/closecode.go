@@ -3,7 +3,8 @@ package edge
 import "github.com/gorilla/websocket"
 
 // Close codes that the edge sends. The number alone tells a client what to do next: after 1001, 1006, 1011 and 4001
-// it should connect again (elsewhere, if it can) and resume; after 1000 it is done; after the others it must mend
+// it should connect again (elsewhere, if it can) and resume; after 1000 it is done; after 4002 it
+// needs a fresh credential and a new session; after the others it must mend
 // what it sends first.
 const (
 	// closeNormal ends a session that the client closed.
@@ -18,4 +19,6 @@ const (
 	closeInternal = websocket.CloseInternalServerErr // 1011
 	// closeEvicted: the session is held by another connection now.
 	closeEvicted = 4001
+	// closeLeaseEnded: the client has not shown in time that it is still who it was.
+	closeLeaseEnded = 4002
 )

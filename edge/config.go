@@ -37,8 +37,8 @@ type Config struct {
 	Codes envelope.Vocabulary
 	// MaxEnvelopeBytes bounds an envelope from a client. Default 1 MiB.
 	MaxEnvelopeBytes int
-	// SessionLease is how long a session may live without being renewed; it never outlives the token that opened
-	// the session. Default 1 h.
+	// SessionLease is how long a session goes on before its client must prove again who it is (open dialect HS-9); it
+	// never outlives the token. Default 1 h.
 	SessionLease time.Duration
 	// ResumeWindow is how long after its last sign of life a session can be resumed. It must agree with the
 	// lifetime of the Sessions bucket. Default 10 min.

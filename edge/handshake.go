@@ -19,6 +19,7 @@ type handshake struct {
 	challenger   auth.Challenger
 	state        any
 	tries        int
+	proof        proof
 	session      envelope.SessionID
 	capabilities envelope.Capabilities
 }
@@ -32,6 +33,7 @@ func (c *conn) handleOpen(msg *envelope.Envelope) {
 	}
 	c.handshake = handshake{session: envelope.NewSessionID(), capabilities: c.srv.negotiate(open.Capabilities)}
 	scheme := auth.Scheme(open.Auth.Scheme)
+	c.handshake.proof.Scheme = scheme
 	authenticator, ok := c.srv.cfg.Auth.Lookup(scheme)
 	if !ok {
 		c.reject(msg, envelope.CodeUnauthenticated, "authentication scheme "+string(scheme)+" is not offered here")
@@ -56,6 +58,7 @@ func (c *conn) handleOpen(msg *envelope.Envelope) {
 			return
 		}
 		c.handshake.challenger, c.handshake.state = challenger, outcome.State
+		c.handshake.proof.Challenged = true
 		c.send(answer(c.handshake.session, msg, envelope.TypeSessionChallenge, &envelope.SessionChallenge{Challenge: outcome.Challenge}))
 	default:
 		c.open(ctx, msg, outcome.Identity)
@@ -109,16 +112,13 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 		return
 	}
 	now := time.Now().UTC()
-	lease := now.Add(srv.cfg.SessionLease)
-	if !identity.ExpiresAt.IsZero() && identity.ExpiresAt.Before(lease) {
-		lease = identity.ExpiresAt
-	}
+	lease := newLease(now, srv.cfg.SessionLease, identity.ExpiresAt)
 	token := newResumeToken(h.session)
 	start := view.New(srv.home(), f.pos.Load())
 	store, err := createSession(ctx, srv.sessions, sessionRecord{
 		Session: h.session, Principal: identity.Principal, Dialect: dialectOpen,
 		Place: srv.home(), Capabilities: h.capabilities,
-		LeaseExpires: lease, CreatedAt: now, Holder: srv.cfg.Name, Epoch: 1,
+		Proof: h.proof, LeaseGranted: lease.granted, LeaseExpires: lease.ends, CreatedAt: now, Holder: srv.cfg.Name, Epoch: 1,
 		Token: hashToken(token), Start: start.Checkpoint(),
 	})
 	if err != nil {
@@ -134,7 +134,7 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 	c.adopt(s)
 	c.send(s.answer(msg, envelope.TypeSessionAccepted, &envelope.SessionAccepted{
 		SessionID: s.id, Runtime: srv.cfg.Runtime, Capabilities: h.capabilities,
-		Lease: &envelope.SessionLease{ExpiresAt: envelope.Time{Time: lease}}, ResumeToken: token,
+		Lease: lease.told(), ResumeToken: token,
 	}))
 	c.srv.metrics.opened["opened"].Inc()
 	s.logger.Info("session opened")

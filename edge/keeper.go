@@ -13,10 +13,10 @@ import (
 // checkpointEvery is the least time between two writes of a session's checkpoint while it is acknowledged.
 const checkpointEvery = 5 * time.Second
 
-// keep looks after what the server holds until ctx ends: it keeps session records alive, and asks silent peers for a
-// sign of life.
+// keep looks after what the server holds until ctx ends: it keeps session records alive, asks silent peers for a sign of
+// life, and those whose lease nears its end for a fresh proof.
 func (srv *Server) keep(ctx context.Context) {
-	tick := time.NewTicker(min(keepInterval, srv.cfg.IdlePing/4))
+	tick := time.NewTicker(max(min(keepInterval, srv.cfg.IdlePing/4, srv.cfg.SessionLease/16), time.Millisecond))
 	defer tick.Stop()
 	freshened := time.Now()
 	for {
@@ -27,6 +27,9 @@ func (srv *Server) keep(ctx context.Context) {
 			conns, sessions := srv.holdings()
 			for _, c := range conns {
 				c.checkIdle(now)
+			}
+			for _, s := range sessions { // before anything that can take long
+				s.tendLease(now)
 			}
 			for _, s := range sessions {
 				due := s.store.due(now, srv.cfg.ResumeWindow/3, checkpointEvery) || s.outgrown(now)

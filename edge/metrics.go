@@ -28,6 +28,7 @@ type Metrics struct {
 	opened    map[string]prometheus.Counter
 	left      map[string]prometheus.Counter
 	jobs      map[string]prometheus.Counter
+	renewals  map[string]prometheus.Counter
 	catchUps  prometheus.Counter
 	published prometheus.Observer
 	fromFeed  prometheus.Observer
@@ -69,11 +70,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.opened = counters("sessions_opened_total", "Requests for a session: opened, resumed or rejected.", "outcome",
 		"opened", "resumed", "rejected")
 	m.left = counters("sessions_left_total",
-		"Sessions that left this edge: closed for good, evicted because another edge has them, or detached to be resumed.", "how",
-		"closed", "evicted", "detached")
+		"Sessions that left this edge: closed for good, evicted because another edge has them, expired with their lease, or detached to be resumed.", "how",
+		"closed", "evicted", "expired", "detached")
 	m.jobs = counters("submissions_total",
 		"Requests for a job: accepted, refused, repeated under a known key, or not stored by the log.", "outcome",
 		"accepted", "refused", "repeated", "not_stored")
+	m.renewals = counters("lease_renewals_total",
+		"Session leases: asked to renew, renewed, or answered with what does not renew.", "outcome", "asked", "renewed", "refused")
 	codes := envelope.Codes()
 	names := make([]string, len(codes))
 	for i, code := range codes {

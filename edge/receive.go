@@ -16,6 +16,9 @@ func (c *conn) receive(data []byte) (outcome string) {
 	if s != nil {
 		s.route.RLock()
 		defer s.route.RUnlock()
+		if s.leaseOver(time.Now()) {
+			return frameEarly
+		}
 	}
 	msg, err := envelope.Decode(data, c.srv.limits)
 	if s != nil && c.tooSoon(s, msg, err) {
@@ -115,7 +118,7 @@ var handlers map[envelope.Type]func(*conn, *session, *envelope.Envelope)
 func init() {
 	handlers = map[envelope.Type]func(*conn, *session, *envelope.Envelope){
 		envelope.TypeSessionOpen:         handleSecondOpen,
-		envelope.TypeSessionAuthenticate: ignore, // open dialect HS-6: no challenge is open
+		envelope.TypeSessionAuthenticate: handleRenewal,
 		envelope.TypeSessionResume:       func(c *conn, _ *session, msg *envelope.Envelope) { c.handleResume(msg) },
 		envelope.TypeSessionPing:         handleSessionPing,
 		envelope.TypeSessionPong:         ignore,

@@ -22,6 +22,10 @@ const maxResumes = 2048
 // number that the session has not reached. One text for all, so that nothing can be probed.
 var errNotResumable = &envelope.Error{Code: envelope.CodeResumeWindowExpired, Message: "resume token not valid"}
 
+// errLeaseEnded is what the holder of a good token learns once the proof of identity that the session stands on has ended: a
+// token replaces no credential (open dialect HS-9).
+var errLeaseEnded = &envelope.Error{Code: envelope.CodeUnauthenticated, Message: "the session's lease has ended: open a new session"}
+
 // handleResume continues a session on this connection (open dialect RE-2 to RE-6). A resume that cannot be complete
 // changes nothing.
 func (c *conn) handleResume(msg *envelope.Envelope) {
@@ -37,6 +41,8 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 		c.reject(msg, envelope.CodeResourceExhausted, tooMany.Error())
 	case errors.Is(err, errNotResumable):
 		c.reject(msg, envelope.CodeResumeWindowExpired, errNotResumable.Message)
+	case errors.Is(err, errLeaseEnded):
+		c.reject(msg, envelope.CodeUnauthenticated, errLeaseEnded.Message)
 	case err != nil:
 		c.unavailable(msg, err)
 	default:
@@ -96,8 +102,12 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 		}
 		return nil, err
 	}
-	if rec := store.snapshot(); !rec.goodToken(token) {
+	rec := store.snapshot()
+	switch {
+	case !rec.goodToken(token):
 		return nil, errNotResumable
+	case rec.lease().over(time.Now()):
+		return nil, errLeaseEnded
 	}
 	return store, nil
 }

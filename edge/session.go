@@ -77,6 +77,7 @@ type session struct {
 
 	watchers map[string]*watcher // of the jobs that the view watches, by job
 	lister   lister              // answers session.list_jobs
+	renewals renewals            // keeps the client's proof of identity fresh
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place
@@ -86,7 +87,7 @@ type session struct {
 // newSession makes a session that is behind and not attached yet, of a principal that it has been admitted for.
 func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, seen uint64) *session {
 	rec := store.snapshot()
-	return &session{
+	s := &session{
 		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch,
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger: c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
@@ -94,6 +95,8 @@ func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, s
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen, acked: seen,
 	}
+	s.renewals.lease = rec.lease()
+	return s
 }
 
 // offer takes a record from the feed's reader.
@@ -145,8 +148,12 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 	return full
 }
 
-// evict ends the session on this connection because another one has it. It needs the lock.
-func (s *session) evict(code envelope.Code, reason string) {
+// evict ends the session on this connection because another one has it, or the log lost what comes next. It needs the
+// lock.
+func (s *session) evict(code envelope.Code, reason string) { s.evictWith(closeEvicted, code, reason) }
+
+// evictWith is evict for another reason, as the close code says. It needs the lock.
+func (s *session) evictWith(closeCode int, code envelope.Code, reason string) {
 	if s.state == ended || s.closed {
 		return
 	}
@@ -154,7 +161,7 @@ func (s *session) evict(code envelope.Code, reason string) {
 	s.logger.Info("session left this edge", "reason", reason)
 	if s.conn.session.Load() == s {
 		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: s.srv.cfg.Codes.Code(code), Reason: reason}))
-		s.conn.close(closeEvicted, "session evicted")
+		s.conn.close(closeCode, "session evicted")
 	}
 }
 
@@ -185,6 +192,8 @@ func (s *session) leave(reason error) {
 	switch {
 	case closed:
 		s.srv.metrics.left["closed"].Inc()
+	case was == ended && s.leaseEnded():
+		s.srv.metrics.left["expired"].Inc()
 	case was == ended:
 		s.srv.metrics.left["evicted"].Inc()
 	default:

@@ -20,8 +20,12 @@ type sessionRecord struct {
 	// Place is where the session's records are written. It may be behind what the log says by one move.
 	Place        view.Place            `json:"place"`
 	Capabilities envelope.Capabilities `json:"capabilities"`
-	LeaseExpires time.Time             `json:"lease_expires_at"`
-	CreatedAt    time.Time             `json:"created_at"`
+	// Proof says how the client has shown who it is, so that any edge can ask it again.
+	Proof proof `json:"proof"`
+	// LeaseGranted and LeaseExpires say since when and until when the proof is good (open dialect HS-9).
+	LeaseGranted time.Time `json:"lease_granted_at"`
+	LeaseExpires time.Time `json:"lease_expires_at"`
+	CreatedAt    time.Time `json:"created_at"`
 	// Holder and Epoch say which edge has the session, and how often it changed hands.
 	Holder string `json:"holder"`
 	Epoch  uint64 `json:"epoch"`
@@ -92,6 +96,16 @@ func (r *sessionRecord) goodToken(token string) bool {
 		good = tokenMatches(hash, token) || good
 	}
 	return good
+}
+
+// renew makes a token one more that is good, without an end of those before it: the client may hold any of them, and what
+// it says next proves nothing, as it may have been on its way already. The one that it resumed with stays in any case.
+func (r *sessionRecord) renew(another string) {
+	previous := append(slices.Clone(r.Previous), r.Token)
+	if len(previous) > maxPrevious {
+		previous = slices.Delete(previous, 1, 2)
+	}
+	r.Previous, r.Token = previous, hashToken(another)
 }
 
 // rotate makes a token the last one; those before it stay good for now.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -21,9 +22,11 @@ an environment variable, ARCP_ and its name: ARCP_URL, ARCP_TOKEN.`
 
 // program is the command line.
 type program struct {
-	URL   []string `help:"Edges to connect to, tried in turn." default:"ws://127.0.0.1:7777/arcp" sep:"," placeholder:"URL"`
-	Token string   `help:"Bearer token. Others on the machine can see command lines: prefer ARCP_TOKEN. Default: anonymous." placeholder:"TOKEN"`
-	JSON  bool     `name:"json" help:"Print every envelope received, one a line."`
+	URL       []string `help:"Edges to connect to, tried in turn." default:"ws://127.0.0.1:7777/arcp" sep:"," placeholder:"URL"`
+	Token     string   `help:"Bearer token. Others on the machine can see command lines: prefer ARCP_TOKEN. Default: anonymous." placeholder:"TOKEN"`
+	TokenFile string   `help:"File with the token, read again when the session's lease is to be renewed." placeholder:"FILE"`
+	Scheme    string   `help:"What the token is: bearer or signed_jwt." enum:"bearer,signed_jwt" default:"bearer"`
+	JSON      bool     `name:"json" help:"Print every envelope received, one a line."`
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel a job of this principal."`
@@ -107,6 +110,18 @@ func parse(p *program, args []string, std streams) (kctx *kong.Context, exit int
 // dial opens a session as the flags say.
 func (p *program) dial(ctx context.Context, std streams) (*client.Session, error) {
 	cfg := client.Config{URLs: p.URL, Token: p.Token, ClientKind: "arcp", ClientVersion: version()}
+	switch {
+	case p.Token != "" && p.TokenFile != "":
+		return nil, usageError{errors.New("--token and --token-file exclude each other")}
+	case p.TokenFile != "":
+		cfg.TokenSource = func(context.Context) (string, error) {
+			token, err := os.ReadFile(p.TokenFile)
+			return strings.TrimSpace(string(token)), err
+		}
+	}
+	if p.Token != "" || p.TokenFile != "" {
+		cfg.Scheme = p.Scheme
+	}
 	if p.JSON {
 		cfg.OnEnvelope = printEnvelope(std.out)
 	} else {

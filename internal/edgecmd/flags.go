@@ -37,7 +37,7 @@ type Flags struct {
 	Insecure      bool     `group:"Who may connect" help:"Allow anonymous clients on an address that is not loopback."`
 	AllowOrigin   []string `group:"Who may connect" help:"Origin that browsers may connect from, beside the edge's own host; * for all. Repeatable." placeholder:"ORIGIN"`
 
-	SessionLease     time.Duration `group:"Sessions" help:"Lifetime told in session.accepted; never longer than the token's." default:"1h"`
+	SessionLease     time.Duration `group:"Sessions" help:"How long a session goes on before its client must prove again who it is; never longer than the token's." default:"1h"`
 	ResumeWindow     time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
 	OnSessionClose   string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
 	AckWindow        int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
