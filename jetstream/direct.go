@@ -97,15 +97,15 @@ func number(m *nats.Msg, header string) uint64 {
 	return n
 }
 
-// get asks a shard and passes the messages of the answer to fn, in log order. No answer at all is no error.
-func (c *Client) get(ctx context.Context, shard int, req *directGet, fn func(m *nats.Msg)) (end batch, err error) {
+// get asks a stream and passes the messages of the answer to fn, in stream order. No answer at all is no error.
+func (c *Client) get(ctx context.Context, stream string, req *directGet, fn func(m *nats.Msg)) (end batch, err error) {
 	inbox := nats.NewInbox()
 	messages, unsubscribe, err := c.subscribe(inbox)
 	if err != nil {
 		return end, err
 	}
 	defer unsubscribe()
-	if err := c.ask(shard, req, inbox); err != nil {
+	if err := c.ask(stream, req, inbox); err != nil {
 		return end, err
 	}
 	a := answering{single: req.single()}
@@ -126,12 +126,12 @@ func (c *Client) get(ctx context.Context, shard int, req *directGet, fn func(m *
 }
 
 // ask sends a request; the answer comes on the reply subject.
-func (c *Client) ask(shard int, req *directGet, reply string) error {
+func (c *Client) ask(stream string, req *directGet, reply string) error {
 	data, err := json.Marshal(req)
 	if err != nil {
 		return err
 	}
-	return c.nc.PublishRequest("$JS.API.DIRECT.GET."+subjects.StreamName(shard), reply, data)
+	return c.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, reply, data)
 }
 
 // parseDirect makes a record of a message that a direct get brought. A foreign message is logged and gives nil.
@@ -156,7 +156,7 @@ func (c *Client) PositionAt(ctx context.Context, shard int, at time.Time) (uint6
 	op, cancel := c.bounded(ctx)
 	defer cancel()
 	var seq uint64
-	_, err := c.get(op, shard, &directGet{StartTime: &at, Batch: 1, MaxBytes: 1}, func(m *nats.Msg) { seq = number(m, headerSeq) })
+	_, err := c.get(op, subjects.StreamName(shard), &directGet{StartTime: &at, Batch: 1, MaxBytes: 1}, func(m *nats.Msg) { seq = number(m, headerSeq) })
 	if err == nil && seq == 0 {
 		err = envelope.Errorf(envelope.CodeNotFound, "nothing was stored after %s", at.Format(time.RFC3339Nano))
 	}

@@ -74,13 +74,20 @@ var fields = []field{
 		set:  func(to, from *natsjs.StreamConfig) { to.AllowDirect = from.AllowDirect },
 	},
 	{
+		name: "message ttl",
+		show: func(c *natsjs.StreamConfig) string { return strconv.FormatBool(c.AllowMsgTTL) },
+		set:  func(to, from *natsjs.StreamConfig) { to.AllowMsgTTL = from.AllowMsgTTL },
+		refusal: func(want *natsjs.StreamConfig, _ *natsjs.StreamInfo) string {
+			if !want.AllowMsgTTL {
+				return "allowing it is for good"
+			}
+			return ""
+		},
+	},
+	{
 		name: "marker ttl",
 		show: func(c *natsjs.StreamConfig) string { return showDuration(c.SubjectDeleteMarkerTTL) },
-		set: func(to, from *natsjs.StreamConfig) {
-			// Allowing it is for good; what is allowed and not wanted does no harm.
-			to.AllowMsgTTL = to.AllowMsgTTL || from.AllowMsgTTL
-			to.SubjectDeleteMarkerTTL = from.SubjectDeleteMarkerTTL
-		},
+		set:  func(to, from *natsjs.StreamConfig) { to.SubjectDeleteMarkerTTL = from.SubjectDeleteMarkerTTL },
 	},
 }
 

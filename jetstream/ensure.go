@@ -39,6 +39,16 @@ func (c *Client) Ensure(ctx context.Context, t Topology) (drift []string, err er
 		}
 		drift = append(drift, found...)
 	}
+	for _, spec := range t.Objects() {
+		found, err := c.ensure(ctx, spec.streamConfig(), func(ctx context.Context) error {
+			_, err := c.js.CreateStream(ctx, spec.streamConfig())
+			return err
+		})
+		if err != nil {
+			return drift, failed(ctx, "object store "+spec.Name, err)
+		}
+		drift = append(drift, found...)
+	}
 	return drift, nil
 }
 
@@ -133,6 +143,27 @@ func (b BucketSpec) streamConfig() natsjs.StreamConfig {
 		AllowMsgTTL:            b.MarkerTTL > 0,
 		SubjectDeleteMarkerTTL: b.MarkerTTL,
 	}
+}
+
+// streamConfig is an object store as other NATS clients know it, and with a time to live a message.
+func (o ObjectSpec) streamConfig() natsjs.StreamConfig {
+	cfg := natsjs.StreamConfig{
+		Name:        objectStream(o.Name),
+		Subjects:    []string{chunkSubject(o.Name, ">"), "$O." + o.Name + ".M.>"},
+		Retention:   natsjs.LimitsPolicy,
+		Storage:     natsjs.FileStorage,
+		Discard:     natsjs.DiscardNew,
+		Replicas:    o.Replicas,
+		MaxBytes:    o.MaxBytes,
+		Duplicates:  dedupOf(0),
+		AllowDirect: true,
+		AllowRollup: true,
+		AllowMsgTTL: true,
+	}
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = -1
+	}
+	return cfg
 }
 
 // dedupOf is the dedup window that nats.go gives a bucket.

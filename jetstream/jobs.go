@@ -112,7 +112,7 @@ func (s stretch) dense() bool {
 // ask adds what a request brings to what was found.
 func (f *finding) ask(ctx context.Context, req *directGet) (got stretch, err error) {
 	cut := false
-	end, err := f.c.get(ctx, f.set.Shard, req, func(m *nats.Msg) {
+	end, err := f.c.get(ctx, subjects.StreamName(f.set.Shard), req, func(m *nats.Msg) {
 		got.records++
 		s, err := subjects.Parse(m.Header.Get(headerSubject))
 		wanted := err == nil && f.set.Holds(s)
@@ -155,7 +155,7 @@ func (c *Client) readEvents(ctx context.Context, jobs []*record.Record, fn func(
 	asked, left := 0, len(jobs)
 	reads := make([]eventsOf, len(jobs))
 	ask := func(i int) error {
-		return c.ask(jobs[i].Subject.Shard, reads[i].request(jobs[i]), inbox+"."+strconv.Itoa(i))
+		return c.ask(subjects.StreamName(jobs[i].Subject.Shard), reads[i].request(jobs[i]), inbox+"."+strconv.Itoa(i))
 	}
 	silent := time.NewTimer(apiTimeout)
 	defer silent.Stop()

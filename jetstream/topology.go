@@ -11,6 +11,7 @@ const (
 	BucketSessions    = "arcp_sessions"    // session records; values go after the resume window
 	BucketTools       = "arcp_tools"       // what workers offer, see package registry; values may have a time limit each
 	BucketIdempotency = "arcp_idempotency" // idempotency keys; values go after their time to live
+	BucketArtifacts   = "arcp_artifacts"   // an object store; objects go when they expire
 )
 
 // markerTTL is how long the tools bucket remembers that a value has gone, for watchers that were away.
@@ -25,6 +26,8 @@ type Topology struct {
 	DedupWindow    time.Duration // how long a MsgID is remembered; default 2 min
 	ResumeWindow   time.Duration // how long a session record is kept untouched; default 10 min
 	IdempotencyTTL time.Duration // default 24 h
+
+	ArtifactMaxBytes int64 // of all artifacts together; 0 means no limit of its own
 }
 
 func (t Topology) withDefaults() Topology {
@@ -65,6 +68,14 @@ type BucketSpec struct {
 	MarkerTTL time.Duration // allows a time to live a value, see KV.PutTTL; 0: does not
 }
 
+// ObjectSpec says what an object store should be like. All are kept in files, refuse more when they are full, and allow a
+// time to live an object.
+type ObjectSpec struct {
+	Name     string
+	Replicas int
+	MaxBytes int64 // 0: no limit
+}
+
 // Streams returns the log streams of the topology.
 func (t Topology) Streams() []StreamSpec {
 	t = t.withDefaults()
@@ -90,4 +101,10 @@ func (t Topology) Buckets() []BucketSpec {
 		{Name: BucketTools, Replicas: t.Replicas, MarkerTTL: markerTTL},
 		{Name: BucketIdempotency, Replicas: t.Replicas, TTL: t.IdempotencyTTL},
 	}
+}
+
+// Objects returns the object stores of the topology.
+func (t Topology) Objects() []ObjectSpec {
+	t = t.withDefaults()
+	return []ObjectSpec{{Name: BucketArtifacts, Replicas: t.Replicas, MaxBytes: t.ArtifactMaxBytes}}
 }
