@@ -33,6 +33,9 @@ type Config struct {
 	// Capabilities is what the edge advertises, less the agents, which come from the registry.
 	// Default: DefaultCapabilities.
 	Capabilities *envelope.Capabilities
+	// EnforceCapabilities refuses with UNIMPLEMENTED what needs a capability that was not negotiated (open dialect CP-4).
+	// Off, everything works for everybody, as clients of 2.0.0 rely on.
+	EnforceCapabilities bool
 	// Codes is the error vocabulary sent to clients. Default: the one of 2.0.
 	Codes envelope.Vocabulary
 	// MaxEnvelopeBytes bounds an envelope from a client. Default 1 MiB.

@@ -45,6 +45,9 @@ func (s *session) refusal(inv *invocation) []*envelope.Envelope {
 	if refusal := inv.validate(); refusal != nil {
 		return refusal
 	}
+	if refusal := s.gateLease(inv); refusal != nil {
+		return refusal
+	}
 	if refusal := s.roomForJob(inv); refusal != nil {
 		return refusal
 	}

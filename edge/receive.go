@@ -36,6 +36,9 @@ func (c *conn) receive(data []byte) (outcome string) {
 		return c.receiveUnopened(row, msg)
 	}
 	s.confirm()
+	if s.gate(msg) {
+		return frameUnsupported
+	}
 	switch handle := handlers[msg.Type]; {
 	case handle != nil:
 		handle(c, s, msg)

@@ -37,8 +37,10 @@ type session struct {
 	id        envelope.SessionID
 	principal string
 	epoch     uint64
-	store     *sessionStore
-	logger    *slog.Logger
+	// capabilities are what was negotiated; they do not change.
+	capabilities envelope.Capabilities
+	store        *sessionStore
+	logger       *slog.Logger
 
 	tally     *tally // of the principal
 	pace      *pace  // of the client's messages
@@ -88,7 +90,7 @@ type session struct {
 func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, seen uint64) *session {
 	rec := store.snapshot()
 	s := &session{
-		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch,
+		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch, capabilities: rec.Capabilities,
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger: c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
 		tally:  t, pace: newPace(c.srv.cfg.Rate), pending: make(map[envelope.JobID]struct{}),

@@ -26,13 +26,13 @@ func (p *ToolInvoke) EffectiveLease() *Lease {
 	}
 }
 
-// ToolResult is the result of a direct tool call.
+// ToolResult is the result of a tool that a job has called (JB-7).
 type ToolResult struct {
 	Value     json.RawMessage `json:"value,omitzero" arcp:"keepnull"`
 	ResultRef *ArtifactRef    `json:"result_ref,omitzero"`
 }
 
-// ToolError is the failure of a direct tool call.
+// ToolError is the failure of a tool that a job has called (JB-7).
 type ToolError struct {
 	Code      Code            `json:"code" arcp:"!"`
 	Retryable *bool           `json:"retryable,omitzero"`

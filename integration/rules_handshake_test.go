@@ -287,4 +287,51 @@ func TestCP4CapabilitiesGateNothing(t *testing.T) {
 	require.Equal(t, "x", last(p.Until("job.completed")).Payload()["value"])
 }
 
+func TestCP4ASwitchMakesCapabilitiesCount(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	yes := true
+	strict := func(cfg *edge.Config) {
+		cfg.EnforceCapabilities = true
+		cfg.Capabilities = edge.DefaultCapabilities()
+		cfg.Capabilities.Subscriptions, cfg.Capabilities.ModelUse = &yes, &yes
+	}
+	e, other := c.edge("edge-1", strict), c.edge("edge-2", strict)
+	e.knows(t, "echo")
+	refused := map[string]map[string]any{
+		"interrupt":        interrupt("job_1", "x"),
+		"stream.open":      {"kind": "text"},
+		"job.subscribe":    {"job_id": "job_1"},
+		"unsubscribe":      {"subscription_id": "sub_1"},
+		"artifact.release": {"artifact_id": "art_1"},
+	}
+	p := wstest.Dial(t, e.url)
+	p.Send("session.open", open("bearer", aliceToken, map[string]any{"interrupt": false}))
+	accepted := p.Expect("session.accepted")
+	for range 2 {
+		for typ, payload := range refused {
+			id := p.Send(typ, payload)
+			m := p.Expect("nack")
+			require.Equal(t, "UNIMPLEMENTED", m.Payload()["code"], typ)
+			require.Contains(t, m.Payload()["message"], "not negotiated", typ)
+			require.Equal(t, id, m["correlation_id"])
+		}
+		p.Send("tool.invoke", map[string]any{"tool": "echo", "arguments": 1, "lease_request": map[string]any{"model_use": []string{"*"}}})
+		require.Equal(t, "UNIMPLEMENTED", p.Expect("job.failed").Payload()["code"])
+		p.Invoke("echo", "x") // needs none
+		seen := last(p.Until("job.completed")).Seq()
+		p.Drop() // what was negotiated is the session's, on every edge
+		p = wstest.Dial(t, other.url)
+		accepted = p.Resume(token(accepted), seen)
+	}
+	// With the capability each of them is judged as it is.
+	p = wstest.Dial(t, e.url)
+	p.Send("session.open", open("bearer", aliceToken, map[string]any{"interrupt": true, "model_use": true}))
+	p.Expect("session.accepted")
+	p.Send("interrupt", interrupt("job_00000000000000000000000000", "x"))
+	require.Equal(t, "NOT_FOUND", p.Expect("nack").Payload()["code"])
+	p.Send("tool.invoke", map[string]any{"tool": "echo", "arguments": 1, "lease_request": map[string]any{"model_use": []string{"*"}}})
+	p.Until("job.completed")
+}
+
 func last(messages []wstest.Message) wstest.Message { return messages[len(messages)-1] }

@@ -37,14 +37,15 @@ type Flags struct {
 	Insecure      bool     `group:"Who may connect" help:"Allow anonymous clients on an address that is not loopback."`
 	AllowOrigin   []string `group:"Who may connect" help:"Origin that browsers may connect from, beside the edge's own host; * for all. Repeatable." placeholder:"ORIGIN"`
 
-	SessionLease     time.Duration `group:"Sessions" help:"How long a session goes on before its client must prove again who it is; never longer than the token's." default:"1h"`
-	ResumeWindow     time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
-	OnSessionClose   string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
-	AckWindow        int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
-	IdlePing         time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
-	HandshakeTimeout time.Duration `group:"Sessions" help:"Time from connecting to an open session; a resume may wait for its turn as long again." default:"10s"`
-	WriteTimeout     time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
-	DrainTimeout     time.Duration `group:"Sessions" help:"Time for an orderly stop after SIGTERM; a second signal stops at once." default:"30s"`
+	SessionLease        time.Duration `group:"Sessions" help:"How long a session goes on before its client must prove again who it is; never longer than the token's." default:"1h"`
+	ResumeWindow        time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
+	OnSessionClose      string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
+	AckWindow           int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
+	EnforceCapabilities bool          `group:"Sessions" help:"Refuse what needs a capability that was not negotiated; clients of 2.0.0 rely on its not being so."`
+	IdlePing            time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
+	HandshakeTimeout    time.Duration `group:"Sessions" help:"Time from connecting to an open session; a resume may wait for its turn as long again." default:"10s"`
+	WriteTimeout        time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
+	DrainTimeout        time.Duration `group:"Sessions" help:"Time for an orderly stop after SIGTERM; a second signal stops at once." default:"30s"`
 
 	MaxEnvelopeBytes        int `group:"Limits" help:"Largest envelope from a client." default:"1048576"`
 	MaxSessionsPerPrincipal int `group:"Limits" help:"Most sessions of one principal that this edge holds." default:"1000"`
@@ -194,7 +195,7 @@ func (f *Flags) edge(name string) edge.Config {
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
 		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, OnSessionClose: edge.CloseAction(f.OnSessionClose),
-		ListScope: edge.ListScope(f.ListScope), AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
+		ListScope: edge.ListScope(f.ListScope), EnforceCapabilities: f.EnforceCapabilities, AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
 		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
 		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,
 	}

@@ -56,6 +56,21 @@ func Text(e *envelope.Envelope) string {
 			break
 		}
 		return fmt.Sprintf("%s %v %s", p.Name, p.Value, p.Unit)
+	case envelope.TypeToolError:
+		p, err := envelope.DecodePayload[envelope.ToolError](e)
+		if err != nil {
+			break
+		}
+		return string(p.Code) + ": " + p.Message
+	case envelope.TypeToolResult:
+		p, err := envelope.DecodePayload[envelope.ToolResult](e)
+		if err != nil {
+			break
+		}
+		if p.ResultRef != nil {
+			return p.ResultRef.URI
+		}
+		return string(p.Value)
 	case envelope.TypeJobFailed:
 		p, err := envelope.DecodePayload[envelope.JobFailed](e)
 		if err != nil {
