@@ -47,6 +47,7 @@ type invocation struct {
 	payload     envelope.ToolInvoke
 	key         string
 	trace, span string
+	when        *envelope.When // nil: at once
 }
 
 // WithIdempotencyKey makes the invocation one that can be sent twice and runs once (open dialect ID-1). Only such an
@@ -77,7 +78,7 @@ func (s *Session) Invoke(ctx context.Context, tool string, args any, options ...
 	for _, option := range options {
 		option(&i)
 	}
-	e, err := envelope.New(envelope.TypeToolInvoke, i.payload)
+	e, err := i.envelope()
 	if err != nil {
 		return nil, err
 	}

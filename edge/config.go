@@ -72,6 +72,9 @@ type Config struct {
 	// not ended after both together fails as well. What is overdue fails with DEADLINE_EXCEEDED. Together they must be
 	// less than what the log retains. Default 24 h each.
 	MaxQueue, MaxRuntime time.Duration
+	// MaxSchedule is how far off the start of a scheduled job may be. MaxQueue counts from there, so the three together must
+	// be less than what the log retains. Default 12 h.
+	MaxSchedule time.Duration
 	// OnSessionClose is what session.close does to the session's jobs. Default: CloseCancel.
 	OnSessionClose CloseAction
 	// ListScope is whose jobs session.list_jobs lists. Default: ListPrincipal.
@@ -103,7 +106,7 @@ const recoveryBlock = "block"
 // DefaultCapabilities is what an edge advertises unless told otherwise (open dialect CP-1).
 func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
-	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, HeartbeatRecovery: recoveryBlock}
+	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, HeartbeatRecovery: recoveryBlock}
 }
 
 // withDefaults returns a copy with the defaults filled in, or says what is wrong with it.
@@ -153,6 +156,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"SlowAfter", &c.SlowAfter, time.Second},
 		{"MaxQueue", &c.MaxQueue, 24 * time.Hour},
 		{"MaxRuntime", &c.MaxRuntime, 24 * time.Hour},
+		{"MaxSchedule", &c.MaxSchedule, 12 * time.Hour},
 		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},
 	} {
 		switch {

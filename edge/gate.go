@@ -31,7 +31,7 @@ var gated = map[envelope.Type]capability{
 	envelope.TypeArtifactPut:     canUseArtifact,
 	envelope.TypeArtifactFetch:   canUseArtifact,
 	envelope.TypeArtifactRelease: canUseArtifact,
-	"job.schedule":               canSchedule,
+	envelope.TypeJobSchedule:     canSchedule,
 }
 
 // gate refuses, where Config.EnforceCapabilities says so, a message that needs a capability which was not negotiated, and

@@ -17,11 +17,20 @@ func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
 		c.receiveBad(s, err)
 		return
 	}
-	inv := &invocation{
+	s.invoke(s.newInvocation(msg, payload))
+}
+
+// newInvocation is what a message of the client asks for.
+func (s *session) newInvocation(msg *envelope.Envelope, payload *envelope.ToolInvoke) *invocation {
+	return &invocation{
 		session: s.subject, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name, maxRuntime: s.srv.cfg.MaxRuntime,
 		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(),
 	}
-	if msg.IdempotencyKey != "" {
+}
+
+// invoke stores the invocation or its refusal.
+func (s *session) invoke(inv *invocation) {
+	if inv.msg.IdempotencyKey != "" {
 		s.invokeOnce(inv)
 		return
 	}
@@ -89,6 +98,9 @@ type invocation struct {
 	payload    *envelope.ToolInvoke
 	job        envelope.JobID
 	now        time.Time
+	// due and when are of a scheduled job: the moment, zero for now, and what the client said.
+	due  time.Time
+	when string
 
 	ref   envelope.AgentRef
 	lease *envelope.Lease
@@ -107,8 +119,8 @@ func (inv *invocation) validate() []*envelope.Envelope {
 	}
 	inv.ref = ref
 	inv.lease = inv.payload.EffectiveLease() // TI-1
-	if inv.lease != nil && inv.lease.ExpiresAt != nil && !inv.lease.ExpiresAt.After(inv.now) {
-		return inv.fail(envelope.Errorf(envelope.CodeInvalidRequest, "payload.lease_request.expires_at is not in the future"))
+	if inv.lease != nil && inv.lease.ExpiresAt != nil && !inv.lease.ExpiresAt.After(inv.begin()) {
+		return inv.fail(envelope.Errorf(envelope.CodeInvalidRequest, "payload.lease_request.expires_at is not after the moment at which the job may start"))
 	}
 	return nil
 }
@@ -173,7 +185,7 @@ func (inv *invocation) record() (*record.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.Sender, rec.Codes, rec.MaxRuntime = inv.sender, inv.codes, inv.maxRuntime
+	rec.Sender, rec.Codes, rec.MaxRuntime, rec.NotBefore = inv.sender, inv.codes, inv.maxRuntime, inv.due
 	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
 	return rec, nil
 }

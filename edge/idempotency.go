@@ -221,9 +221,13 @@ func (i *idempotency) same(s *session, inv *invocation, known *keyRecord) bool {
 }
 
 // fingerprint is a digest of what makes two requests the same: the resolved tool, the arguments and the effective
-// lease, in canonical JSON (RFC 8785).
+// lease, in canonical JSON (RFC 8785), and of a scheduled job when.
 func (inv *invocation) fingerprint() (string, error) {
-	return envelope.Fingerprint(inv.tool.String(), inv.payload.Arguments, inv.lease)
+	what := inv.tool.String()
+	if inv.when != "" {
+		what += " " + inv.when // no tool's name has a space
+	}
+	return envelope.Fingerprint(what, inv.payload.Arguments, inv.lease)
 }
 
 // replay is ID-3: the stored acceptance with the retry's id as correlation, the retrying session's id and the key.

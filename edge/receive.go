@@ -135,6 +135,7 @@ func init() {
 		envelope.TypeCancel:              handleCancel,
 		envelope.TypeInterrupt:           handleInterrupt,
 		envelope.TypeToolInvoke:          handleInvoke,
+		envelope.TypeJobSchedule:         handleSchedule,
 	}
 }
 

@@ -34,6 +34,10 @@ type sweepState struct {
 	At     time.Time `json:"at"`
 	Queued uint64    `json:"queued"` // by MaxQueue
 	Total  uint64    `json:"total"`  // by MaxQueue and MaxRuntime together
+	// Scheduled is the position up to which scheduled jobs, whose times count from when they are due, have been judged by
+	// all of it, MaxSchedule included. Later are those that were passed over by Queued and wait to be judged in time.
+	Scheduled uint64      `json:"scheduled,omitempty"`
+	Later     []laterTime `json:"later,omitempty"`
 }
 
 func newSweeper(srv *Server) *sweeper {
@@ -69,21 +73,32 @@ func (w *sweeper) sweep(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	cfg := &w.srv.cfg
-	state.Queued, err = w.judge(ctx, state.Queued, now.Add(-cfg.MaxQueue), func(last *record.Record) (string, error) {
-		if last != nil {
+	total := cfg.MaxQueue + cfg.MaxRuntime
+	state.Queued, err = w.judge(ctx, state.Queued, now.Add(-cfg.MaxQueue), func(rec, last *record.Record) (string, error) {
+		if isScheduled(rec) {
+			state.later(rec)
 			return "", nil
 		}
-		return fmt.Sprintf("no worker took the job within %s", cfg.MaxQueue), nil
+		return w.queuedTooLong(last)
 	})
 	if err == nil {
-		state.Total, err = w.judge(ctx, state.Total, now.Add(-cfg.MaxQueue-cfg.MaxRuntime), func(last *record.Record) (string, error) {
-			if last != nil {
-				if ended, err := jobEnded(ctx, w.srv.log, last); ended || err != nil {
-					return "", err
-				}
+		state.Total, err = w.judge(ctx, state.Total, now.Add(-total), func(rec, last *record.Record) (string, error) {
+			if isScheduled(rec) {
+				return "", nil
 			}
-			return fmt.Sprintf("the job has not ended %s after it was accepted", cfg.MaxQueue+cfg.MaxRuntime), nil
+			return w.tookTooLong(ctx, last, total, "it was accepted")
 		})
+	}
+	if err == nil {
+		state.Scheduled, err = w.judge(ctx, state.Scheduled, now.Add(-total-cfg.MaxSchedule), func(rec, last *record.Record) (string, error) {
+			if !isScheduled(rec) {
+				return "", nil
+			}
+			return w.tookTooLong(ctx, last, total, "it was due")
+		})
+	}
+	if err == nil {
+		state.Later, err = w.judgeLater(ctx, state.Later, now)
 	}
 	state.Edge, state.At = cfg.Name, now
 	if saved := w.save(ctx, state, revision); err == nil && envelope.CodeOf(saved) != envelope.CodeAborted {
@@ -94,7 +109,7 @@ func (w *sweeper) sweep(ctx context.Context, now time.Time) error {
 
 // judge looks at the invocations after a position that were stored before a time, with the last event of each job,
 // and fails those for which overdue gives a reason. It returns how far it came.
-func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overdue func(last *record.Record) (string, error)) (uint64, error) {
+func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overdue func(rec, last *record.Record) (string, error)) (uint64, error) {
 	var failed error
 	judged := 0
 	err := w.srv.log.ReadInvocations(ctx, w.shard, pos+1, func(rec *record.Record) bool {
@@ -107,7 +122,7 @@ func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overd
 			return false
 		}
 		var reason string
-		if reason, failed = overdue(last); failed == nil && reason != "" {
+		if reason, failed = overdue(rec, last); failed == nil && reason != "" {
 			failed = w.fail(ctx, rec, reason)
 		}
 		if failed != nil {
@@ -121,6 +136,24 @@ func (w *sweeper) judge(ctx context.Context, pos uint64, before time.Time, overd
 		err = failed
 	}
 	return pos, err
+}
+
+// queuedTooLong judges a job that has waited for MaxQueue.
+func (w *sweeper) queuedTooLong(last *record.Record) (string, error) {
+	if last != nil {
+		return "", nil
+	}
+	return fmt.Sprintf("no worker took the job within %s", w.srv.cfg.MaxQueue), nil
+}
+
+// tookTooLong judges a job whose time is up.
+func (w *sweeper) tookTooLong(ctx context.Context, last *record.Record, total time.Duration, since string) (string, error) {
+	if last != nil {
+		if ended, err := jobEnded(ctx, w.srv.log, last); ended || err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("the job has not ended %s after %s", total, since), nil
 }
 
 // fail tells the job's worker, if there is or will be one, to leave it alone, and ends the job.

@@ -92,6 +92,7 @@ var anyValues = map[Type]string{
 	TypeToolInvoke:     "arguments",
 	TypeStreamChunk:    "data",
 	TypeSubscribeEvent: "event",
+	TypeJobCheckpoint:  "data",
 }
 
 func payloadMembers(t *testing.T, raw json.RawMessage) map[string]json.RawMessage {
@@ -176,7 +177,7 @@ func TestGoldenWrongTypes(t *testing.T) {
 	anything := map[Type][]string{ // members of any type
 		TypeNack: {"details"}, TypeToolInvoke: {"arguments"}, TypeToolResult: {"value"},
 		TypeToolError: {"details"}, TypeJobCompleted: {"value"}, TypeJobFailed: {"details"},
-		TypeStreamChunk: {"data"}, TypeSubscribeEvent: {"event"}, TypeEventEmit: {"data"},
+		TypeStreamChunk: {"data"}, TypeSubscribeEvent: {"event"}, TypeJobCheckpoint: {"data"}, TypeEventEmit: {"data"},
 		TypeLog: {"attributes"}, TypeMetric: {"dims"}, TypeTraceSpan: {"attributes"},
 	}
 	forEachGolden(t, func(t *testing.T, row Row, g golden) {

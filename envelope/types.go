@@ -3,7 +3,8 @@ package envelope
 // Type is the discriminator of an envelope, such as "tool.invoke".
 type Type string
 
-// The 65 message types in the order of open dialect section 2.
+// The 67 message types in the order of open dialect section 2: its 65, and two
+// of its reserved names, job.checkpoint and job.schedule.
 const (
 	// Session group.
 	TypeSessionOpen            Type = "session.open"
@@ -50,6 +51,8 @@ const (
 	TypeJobFailed      Type = "job.failed"
 	TypeJobCancelled   Type = "job.cancelled"
 	TypeJobResultChunk Type = "job.result_chunk"
+	TypeJobCheckpoint  Type = "job.checkpoint"
+	TypeJobSchedule    Type = "job.schedule"
 
 	// Stream group.
 	TypeStreamOpen  Type = "stream.open"
@@ -89,12 +92,10 @@ const (
 	TypeTraceSpan Type = "trace.span"
 )
 
-// reservedNames are in the core name list of EX-2 but have no wire form.
+// reservedNames are in the core name list of EX-2 but have no wire form here.
 var reservedNames = []string{
 	"checkpoint.create",
 	"checkpoint.restore",
-	"job.checkpoint",
-	"job.schedule",
 	"workflow.start",
 	"workflow.complete",
 	"agent.delegate",

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
 )
 
@@ -115,6 +116,16 @@ func TestEX3UnknownTypes(t *testing.T) {
 	p.Send("x-experiment", map[string]any{})
 	p.Send("arcpx.acme.thing.v1", map[string]any{}, "extensions", map[string]any{"optional": true})
 	p.Quiet()
+}
+
+func TestEX3ReservedNamesAreUnimplemented(t *testing.T) {
+	_, _, p, _ := session(t)
+	for _, name := range envelope.Reserved() {
+		id := p.Send(name, map[string]any{})
+		m := p.Expect("nack")
+		require.Equal(t, id, m["correlation_id"], name)
+		require.Equal(t, "UNIMPLEMENTED", m.Payload()["code"], name)
+	}
 }
 
 func TestEveryCountableAnswerIsNumbered(t *testing.T) {

@@ -21,6 +21,10 @@ const (
 	headerPrincipal   = "Arcp-Principal"      // only if the subject holds a hash
 	headerCodes       = "Arcp-Codes"          //
 	headerMaxRuntime  = "Arcp-Max-Runtime-Ms" // decimal, above 0
+	headerNotBefore   = "Arcp-Not-Before-Ms"  // decimal, above 0, of the Unix time
+	headerParent      = "Arcp-Parent"         //
+	headerDepth       = "Arcp-Depth"          // decimal, above 0
+	headerDetached    = "Arcp-Detached"       // "true" or absent
 	headerTraceParent = "traceparent"         // as W3C names it
 	headerMsgID       = "Nats-Msg-Id"         // as NATS names it
 )
@@ -60,6 +64,9 @@ func (r *Record) Header() map[string][]string {
 	if ms := r.MaxRuntime.Milliseconds(); ms > 0 {
 		set(headerMaxRuntime, strconv.FormatInt(ms, 10))
 	}
+	if r.Subject.Lane == subjects.Invoke {
+		r.setInvokeHeader(set)
+	}
 	if r.TraceParent != "" {
 		set(headerTraceParent, subjects.Escape(r.TraceParent))
 	}
@@ -67,6 +74,53 @@ func (r *Record) Header() map[string][]string {
 		set(headerMsgID, subjects.Escape(r.MsgID))
 	}
 	return header
+}
+
+// setInvokeHeader sets what few invocations have.
+func (r *Record) setInvokeHeader(set func(name, value string)) {
+	if !r.NotBefore.IsZero() {
+		set(headerNotBefore, strconv.FormatInt(r.NotBefore.UnixMilli(), 10))
+	}
+	if r.Parent != "" {
+		set(headerParent, subjects.Escape(r.Parent))
+	}
+	if r.Depth > 0 {
+		set(headerDepth, strconv.Itoa(r.Depth))
+	}
+	if r.Detached {
+		set(headerDetached, "true")
+	}
+}
+
+// parseInvokeHeader reads what setInvokeHeader sets.
+func (r *Record) parseInvokeHeader(header map[string][]string) (err error) {
+	if token := first(header, headerParent); token != "" {
+		if r.Parent, err = subjects.Unescape(token); err != nil {
+			return fmt.Errorf("record: %s: %w", headerParent, err)
+		}
+	}
+	if text := first(header, headerNotBefore); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 1 || ms > maxRuntimeMS || strconv.FormatInt(ms, 10) != text {
+			return fmt.Errorf("record: %s: not a number of milliseconds above 0", headerNotBefore)
+		}
+		r.NotBefore = time.UnixMilli(ms).UTC()
+	}
+	if text := first(header, headerDepth); text != "" {
+		depth, err := strconv.Atoi(text)
+		if err != nil || depth < 1 || strconv.Itoa(depth) != text {
+			return fmt.Errorf("record: %s: not a number above 0", headerDepth)
+		}
+		r.Depth = depth
+	}
+	switch first(header, headerDetached) {
+	case "":
+	case "true":
+		r.Detached = true
+	default:
+		return errors.New("record: " + headerDetached + ": must be true or absent")
+	}
+	return nil
 }
 
 // Parse reads a message of the log back into a record. Seq and Time are the reader's to set. The record keeps body.
@@ -110,6 +164,11 @@ func Parse(subject string, header map[string][]string, body []byte) (*Record, er
 			return nil, fmt.Errorf("record: %s: not a number of milliseconds above 0", headerMaxRuntime)
 		}
 		r.MaxRuntime = time.Duration(ms) * time.Millisecond
+	}
+	if s.Lane == subjects.Invoke {
+		if err := r.parseInvokeHeader(header); err != nil {
+			return nil, err
+		}
 	}
 	for _, text := range []struct {
 		name string

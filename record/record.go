@@ -23,6 +23,10 @@ type Record struct {
 	Principal   string              // full name of the principal; after Parse the subject has it too
 	Codes       envelope.Vocabulary // lane Invoke: the vocabulary that the submitter's edge speaks
 	MaxRuntime  time.Duration       // lane Invoke: how long an attempt may run, in whole milliseconds; 0 for no bound
+	NotBefore   time.Time           // lane Invoke: when the job is due, in whole milliseconds; zero for at once
+	Parent      string              // lane Invoke: the job of the same session that started this one; "" for a client
+	Depth       int                 // lane Invoke: how many jobs stand above this one
+	Detached    bool                // lane Invoke: the job may outlive Parent
 	TraceParent string              // W3C trace context
 	MsgID       string              // the log stores a second record with the same one only once; "" for none
 	Body        []byte              // NDJSON without a newline at the end

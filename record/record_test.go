@@ -89,6 +89,11 @@ func anyRecord() *rapid.Generator[*record.Record] {
 		}
 		if r.Subject.Lane == subjects.Invoke {
 			r.Subject.Queue, r.Subject.Tool = anyText().Draw(t, "queue"), anyText().Draw(t, "tool")
+			if ms := rapid.Int64Range(0, 1<<42).Draw(t, "due"); ms > 0 {
+				r.NotBefore = time.UnixMilli(ms).UTC()
+			}
+			r.Parent, r.Depth = anyText().Draw(t, "parent"), rapid.IntRange(0, 20).Draw(t, "depth")
+			r.Detached = rapid.Bool().Draw(t, "detached")
 		}
 		r.Principal = r.Subject.Principal
 		lines := make([][]byte, len(r.Types))
@@ -150,6 +155,10 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"fewer lines":      func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Types"] = []string{"log,log"} },
 		"more lines":       func(_ *string, _ map[string][]string, b *[]byte) { *b = []byte("{}\n{}") },
+		"due 0":            func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Not-Before-Ms"] = []string{"0"} },
+		"depth x":          func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Depth"] = []string{"x"} },
+		"detached":         func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Detached"] = []string{"no"} },
+		"parent":           func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Parent"] = []string{"a b"} },
 		"attempt 0":        func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Attempt"] = []string{"0"} },
 		"attempt +1":       func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Attempt"] = []string{"+1"} },
 		"attempt x":        func(_ *string, h map[string][]string, _ *[]byte) { h["Arcp-Attempt"] = []string{"x"} },

@@ -24,6 +24,24 @@ type history struct {
 	handedBack int    // attempts that a draining worker gave back
 	terminal   bool   // the job has its end
 	checkpoint []byte // the last one's line, or nil
+
+	scheduled bool // the job was to start later: there were deliveries before
+	first     int  // the attempt that spoke first; 0: none
+}
+
+func newHistory(inv invocation) *history { return &history{scheduled: inv.scheduled()} }
+
+// before is how many deliveries of a scheduled job came before the first that
+// started it, as far as this attempt can tell. Each start of such a job is in
+// the log before its handler runs.
+func (h *history) before(attempt int) int {
+	switch {
+	case !h.scheduled:
+		return 0
+	case h.first > 0 && h.first < attempt:
+		return h.first - 1
+	}
+	return attempt - 1
 }
 
 func (h *history) add(r *record.Record) {
@@ -34,6 +52,9 @@ func (h *history) add(r *record.Record) {
 		return
 	case r.Attempt != 0:
 		h.attempt, h.sender = r.Attempt, r.Sender
+		if h.first == 0 {
+			h.first = r.Attempt
+		}
 	}
 	for t, line := range r.Lines() {
 		switch {
@@ -72,7 +93,7 @@ const (
 // nothing was ever started, however often the job was delivered; see
 // mustRecordStart.
 func (h *history) judge(attempt, limit int) verdict {
-	started := attempt - 1
+	started := attempt - 1 - h.before(attempt)
 	if limit > 1 {
 		started -= h.handedBack
 	}

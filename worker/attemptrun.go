@@ -83,6 +83,9 @@ func (w *Worker) serve(d Delivery) {
 		return
 	}
 
+	if !a.isDue() {
+		return
+	}
 	w.held.add(a)
 	defer w.held.remove(a)
 
@@ -107,7 +110,7 @@ func (a *attempt) judge() (verdict, error) {
 	if a.d.Attempt == 1 {
 		return runIt, nil
 	}
-	past := &history{}
+	past := newHistory(a.job.inv)
 	err := retry(a.ctx, func() error {
 		last, err := a.w.bus.LastOf(a.ctx, subjects.JobEvents(a.d.Record.Subject))
 		switch {
@@ -117,7 +120,7 @@ func (a *attempt) judge() (verdict, error) {
 			return backoff.Permanent(err)
 		case err != nil:
 			return err
-		case !needsHistory(a.d.Attempt, limit):
+		case !needsHistory(a.d.Attempt, limit) && !past.scheduled:
 			past.add(last)
 			return nil
 		}
@@ -133,6 +136,7 @@ func (a *attempt) judge() (verdict, error) {
 		}
 		return runIt, err
 	}
+	a.job.early = past.before(a.d.Attempt)
 	return past.judge(a.d.Attempt, limit), nil
 }
 
@@ -183,7 +187,7 @@ func (a *attempt) admit() bool {
 func (a *attempt) announce() error {
 	l, err := a.job.speaker.line(envelope.TypeJobStarted, &envelope.JobStarted{
 		Description: "invoking " + a.job.Reference(),
-		Attempt:     uint64(a.d.Attempt),
+		Attempt:     uint64(a.job.Attempt()),
 	})
 	if err != nil {
 		return err
@@ -192,7 +196,7 @@ func (a *attempt) announce() error {
 		return err
 	}
 	a.announced = true
-	if mustRecordStart(a.d.Attempt, a.tool.opts.MaxAttempts) {
+	if mustRecordStart(a.d.Attempt, a.tool.opts.MaxAttempts) || a.job.inv.scheduled() {
 		return a.job.out.sync(a.ctx)
 	}
 	return nil
@@ -224,7 +228,7 @@ func (a *attempt) handle() ending {
 	back := make(chan returned, 1)
 	a.w.handlers.add()
 	began := time.Now()
-	a.tool.metrics.started(a.d.Attempt, a.d.Record.Time)
+	a.tool.metrics.started(a.job.Attempt(), a.job.inv.ready())
 	go func() {
 		defer a.w.handlers.done()
 		defer a.tool.metrics.returned(began)

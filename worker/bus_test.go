@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -341,12 +342,29 @@ func TestBrokerRestart(t *testing.T) {
 	w.end(t)
 }
 
-func BenchmarkEcho(b *testing.B) {
+func BenchmarkEcho(b *testing.B) { benchmarkEcho(b, 0) }
+
+// BenchmarkEchoBesideScheduled is BenchmarkEcho while jobs of the same queue wait for their time.
+func BenchmarkEchoBesideScheduled(b *testing.B) {
+	for _, waiting := range []int{1000, 10_000, 100_000} {
+		b.Run(strconv.Itoa(waiting), func(b *testing.B) { benchmarkEcho(b, waiting) })
+	}
+}
+
+func benchmarkEcho(b *testing.B, waiting int) {
 	s := newStage(b)
 	w := s.worker("worker-1", func(c *worker.Config) { c.Concurrency = 256 })
 	template := s.submit(w.Worker, "echo", `{"hello":"world"}`)
 	s.ended(template)
 	var stored sync.WaitGroup
+	for range waiting {
+		r := *template
+		r.Subject.Job, r.MsgID, r.NotBefore = string(envelope.NewJobID()), "", time.Now().Add(time.Hour)
+		stored.Add(1)
+		require.NoError(b, s.client.Publish(b.Context(), &r, func(uint64, error) { stored.Done() }))
+	}
+	stored.Wait()
+	s.ended(s.submit(w.Worker, "echo", `1`)) // stands behind them all
 	b.ResetTimer()
 	ids := make([]string, b.N)
 	for i := range b.N {

@@ -85,7 +85,7 @@ func readCheckpoint(line []byte) (json.RawMessage, error) {
 func readHistory(ctx context.Context, bus Bus, inv invocation, attempt int) (*history, error) {
 	var past *history
 	err := retry(ctx, func() error {
-		past = &history{}
+		past = newHistory(inv)
 		err := bus.ReadJob(ctx, subjects.JobEvents(inv.rec.Subject), func(r *record.Record) bool {
 			if r.Attempt < attempt {
 				past.add(r)

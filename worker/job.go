@@ -39,6 +39,7 @@ type Job struct {
 	inv     invocation
 	tool    envelope.AgentRef
 	attempt int
+	early   int             // deliveries of a scheduled job before it was due
 	ctx     context.Context // the attempt's; for the logger, which may be given none
 	speaker speaker
 	out     *outbox
@@ -65,7 +66,7 @@ func (j *Job) Reference() string { return j.inv.call.Tool }
 
 // Attempt counts the attempts at the job, this one included, from 1. Numbers
 // may be missing: not every attempt gets to its start.
-func (j *Job) Attempt() int { return j.attempt }
+func (j *Job) Attempt() int { return j.attempt - j.early }
 
 // TraceID is the trace that the submitter named, or "".
 func (j *Job) TraceID() string { return j.speaker.trace }

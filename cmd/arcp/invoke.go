@@ -28,9 +28,12 @@ type invokeCommand struct {
 	Tool      string `arg:"" help:"Name of the tool, or NAME@VERSION."`
 	Arguments string `arg:"" optional:"" default:"{}" help:"JSON; - reads standard input."`
 
-	IdempotencyKey string `help:"Key under which the job runs once, however often it is asked for." placeholder:"KEY"`
-	Lease          string `help:"What the job may do, as JSON." placeholder:"JSON"`
-	Detach         bool   `help:"Print the id of the job once it is accepted, and leave it running."`
+	IdempotencyKey string        `help:"Key under which the job runs once, however often it is asked for." placeholder:"KEY"`
+	Lease          string        `help:"What the job may do, as JSON." placeholder:"JSON"`
+	After          time.Duration `help:"Start the job when this time has passed, such as 10s." xor:"when" placeholder:"DURATION"`
+	At             string        `help:"Start the job at this time, such as 2026-07-01T09:00:00Z." xor:"when" placeholder:"TIME"`
+
+	Detach bool `help:"Print the id of the job once it is accepted, and leave it running."`
 }
 
 // Run invokes the tool. An interrupt ends the session, and with it the job.
@@ -99,7 +102,25 @@ func (c *invokeCommand) prepare(stdin io.Reader) (json.RawMessage, []client.Invo
 		}
 		options = append(options, client.WithLease(&lease))
 	}
-	return arguments, options, nil
+	when, err := c.when()
+	return arguments, append(options, when...), err
+}
+
+// when is the option that makes the job start later, if that is asked for.
+func (c *invokeCommand) when() ([]client.InvokeOption, error) {
+	switch {
+	case c.After < 0:
+		return nil, usageError{fmt.Errorf("--after %s: must not be negative", c.After)}
+	case c.After > 0:
+		return []client.InvokeOption{client.WithStartAfter(c.After)}, nil
+	case c.At != "":
+		at, err := time.Parse(time.RFC3339, c.At)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--at %s: must be a time such as 2026-07-01T09:00:00Z", c.At)}
+		}
+		return []client.InvokeOption{client.WithStartAt(at)}, nil
+	}
+	return nil, nil
 }
 
 // follow shows the events of the job until it ends.

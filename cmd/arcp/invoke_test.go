@@ -71,6 +71,20 @@ func TestAgainstARuntime(t *testing.T) {
 		require.Contains(t, errs, "no such in-flight job")
 	})
 
+	t.Run("later", func(t *testing.T) {
+		began := time.Now()
+		exit, out, errs := arcp("", "invoke", "echo", "1", "--after", "300ms")
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.Equal(t, "1", lines(out)[len(lines(out))-1])
+		exit, _, errs = arcp("", "invoke", "echo", "1", "--at", began.Add(time.Second).Format(time.RFC3339Nano))
+		require.Equal(t, cli.ExitOK, exit, errs)
+		require.GreaterOrEqual(t, time.Since(began), time.Second)
+		for _, wrong := range [][]string{{"--after", "-1s"}, {"--at", "soon"}, {"--after", "1s", "--at", "2026-07-01T09:00:00Z"}} {
+			exit, _, _ = arcp("", append([]string{"invoke", "echo", "1"}, wrong...)...)
+			require.Equal(t, cli.ExitUsage, exit, wrong)
+		}
+	})
+
 	t.Run("events and result", func(t *testing.T) {
 		exit, out, errs := arcp("", "invoke", "count", `{"to":3,"every_ms":1}`)
 		require.Equal(t, cli.ExitOK, exit, errs)

@@ -185,6 +185,16 @@ func (f *Flags) name(addr net.Addr) string {
 	return "edge-" + host + "-" + port
 }
 
+// scheduleMargin is what a scheduled job that uses up all its times leaves of the retention, so that its end is written
+// before its invocation is forgotten.
+const scheduleMargin = 10 * time.Minute
+
+// maxSchedule is how far off the start of a job may be: what its waiting and running leave of the retention.
+func (f *Flags) maxSchedule() time.Duration {
+	left := f.Retention - f.MaxQueue - f.MaxRuntime
+	return max(left-min(scheduleMargin, left/10), time.Nanosecond)
+}
+
 // edge is the server's configuration.
 func (f *Flags) edge(name string) edge.Config {
 	hash := fnv.New32a()
@@ -194,7 +204,7 @@ func (f *Flags) edge(name string) edge.Config {
 		Codes: envelope.Vocabulary(f.Codes), MaxEnvelopeBytes: f.MaxEnvelopeBytes,
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
-		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, OnSessionClose: edge.CloseAction(f.OnSessionClose),
+		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, MaxSchedule: f.maxSchedule(), OnSessionClose: edge.CloseAction(f.OnSessionClose),
 		ListScope: edge.ListScope(f.ListScope), EnforceCapabilities: f.EnforceCapabilities, AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
 		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
 		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,

@@ -26,6 +26,9 @@ The table has every message type of the open dialect, in the order of section 2 
 
 `
 
+// reservedProof is the test that sends each of the reserved names to an edge.
+const reservedProof = "TestEX3ReservedNamesAreUnimplemented"
+
 // render makes the page.
 func render() []byte {
 	var b bytes.Buffer
@@ -38,7 +41,10 @@ func render() []byte {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s | %s |\n",
 			row.Type, row.Direction, yes(row.Countable), yes(row.Handshake), yes(row.Later), row.Support, code(row.Proof), note(row))
 	}
-	fmt.Fprintf(&b, "\nReserved names, which no message may have as its type: %s.\n", list(envelope.Reserved()))
+	b.WriteString("\nReserved names, whose messages are answered with `nack` UNIMPLEMENTED:\n\n| name | support | proof |\n| --- | --- | --- |\n")
+	for _, name := range envelope.Reserved() {
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` |\n", name, envelope.Unimplemented, reservedProof)
+	}
 	return b.Bytes()
 }
 
@@ -61,14 +67,6 @@ func note(row envelope.Row) string {
 		note += fmt.Sprintf("up to %d MiB", row.MaxBytes>>20)
 	}
 	return strings.ReplaceAll(note, "|", `\|`)
-}
-
-func list(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = code(name)
-	}
-	return strings.Join(quoted, ", ")
 }
 
 func code(text string) string {
