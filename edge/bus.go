@@ -13,6 +13,7 @@ import (
 // All methods are safe for concurrent use.
 type Log interface {
 	Jobs
+	Principals
 	// Publish queues a record for storing and returns; it blocks while too much is on its way. done is called
 	// exactly once, unless Publish itself fails, and must not block.
 	Publish(ctx context.Context, rec *record.Record, done func(seq uint64, err error)) error
@@ -39,6 +40,20 @@ type Log interface {
 	ReadInvocations(ctx context.Context, shard int, from uint64, fn func(*record.Record) bool) error
 	// FindInvocation returns the invocation of a job of a principal, any principal's if it is empty.
 	FindInvocation(ctx context.Context, principal string, job envelope.JobID) (*record.Record, error)
+}
+
+// Principals is the log as subscribers need it: all that the sessions of some principals have, in any feed and lane. The
+// principals are given by their tokens (see subjects.PrincipalToken). All methods are safe for concurrent use.
+type Principals interface {
+	// FollowPrincipals passes every record of the principals in a shard to fn, like Follow those of a feed.
+	FollowPrincipals(ctx context.Context, shard int, tokens []string, from uint64, ready func(pos uint64), fn func(*record.Record)) error
+	// ReadPrincipals passes the records of the principals at positions from one to another to fn, in log order, until fn
+	// returns false. None is no error; nor is a gap where records have aged out.
+	ReadPrincipals(ctx context.Context, shard int, tokens []string, from, until uint64, fn func(*record.Record) bool) error
+	// ReadAt returns the records of a shard at some positions, or NOT_FOUND if one has aged out.
+	ReadAt(ctx context.Context, shard int, positions []uint64) ([]*record.Record, error)
+	// HasSession reports whether a session of a principal has a record in any shard.
+	HasSession(ctx context.Context, principal string, session envelope.SessionID) (bool, error)
 }
 
 // Bucket is a key-value bucket. Create fails with ALREADY_EXISTS, Get with NOT_FOUND, Update with ABORTED if the

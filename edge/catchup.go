@@ -20,6 +20,7 @@ func (s *session) begin(barrier uint64) {
 	defer s.mu.Unlock()
 	s.barrier = barrier
 	s.matchWatchers()
+	s.matchSubscribers(nil)
 	s.recount()
 	if barrier == 0 {
 		s.state = live
@@ -49,6 +50,7 @@ func (s *session) catchUp() {
 		if s.state == behind && from > until {
 			s.state = live
 			s.tellWatchers()
+			s.tellSubscribers()
 		}
 		over := s.state != behind
 		s.mu.Unlock()

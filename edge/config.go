@@ -89,6 +89,12 @@ type Config struct {
 	MaxJobsPerSession int
 	// MaxJobsPerPrincipal bounds the open jobs of the sessions of a principal that this edge holds. Default 10,000.
 	MaxJobsPerPrincipal int
+	// MaxSubscriptions bounds the subscriptions of a session. Default 16.
+	MaxSubscriptions int
+	// MaySubscribe says whether a principal may subscribe to what the sessions of another one say; it is asked for each
+	// session of another principal that a filter names, and may be called from many goroutines. Nil: nobody may, as open
+	// dialect SB-5 has it.
+	MaySubscribe func(subscriber, owner string) bool
 	// Rate is how many messages a session may send in a second, and twice as many at once; those over it are refused.
 	// 0 means any number.
 	Rate int
@@ -106,7 +112,10 @@ const recoveryBlock = "block"
 // DefaultCapabilities is what an edge advertises unless told otherwise (open dialect CP-1).
 func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
-	return &envelope.Capabilities{Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, HeartbeatRecovery: recoveryBlock}
+	return &envelope.Capabilities{
+		Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, Subscriptions: &yes,
+		HeartbeatRecovery: recoveryBlock,
+	}
 }
 
 // withDefaults returns a copy with the defaults filled in, or says what is wrong with it.
@@ -177,6 +186,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxSessionsPerPrincipal", &c.MaxSessionsPerPrincipal, 1000},
 		{"MaxJobsPerSession", &c.MaxJobsPerSession, 1000},
 		{"MaxJobsPerPrincipal", &c.MaxJobsPerPrincipal, 10_000},
+		{"MaxSubscriptions", &c.MaxSubscriptions, 16},
 		{"Rate", &c.Rate, 0},
 	} {
 		switch {

@@ -40,6 +40,8 @@ type Metrics struct {
 	sessions    *prometheus.Desc
 	openJobs    *prometheus.Desc
 	watches     *prometheus.Desc
+	subs        *prometheus.Desc
+	taps        *prometheus.Desc
 	feeds       *prometheus.Desc
 }
 
@@ -53,6 +55,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		sessions:    gauge("sessions", "Sessions that this edge holds: live ones follow the feed, those behind read back from the log.", "view"),
 		openJobs:    gauge("open_jobs", "Jobs of these sessions that were accepted and whose end has not been shown."),
 		watches:     gauge("watched_jobs", "Jobs of other sessions that these sessions watch."),
+		subs:        gauge("subscriptions", "Subscriptions of these sessions."),
+		taps:        gauge("subscribed_principals", "Principals whose sessions' records this edge reads for subscribers."),
 		feeds:       gauge("feeds", "Feeds that this edge reads: its own, and those of edges whose sessions or jobs it shows."),
 	}
 	var all []prometheus.Collector
@@ -124,7 +128,7 @@ func (m *Metrics) nack(code envelope.Code) {
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{m.connections, m.sessions, m.openJobs, m.watches, m.feeds} {
+	for _, desc := range []*prometheus.Desc{m.connections, m.sessions, m.openJobs, m.watches, m.subs, m.taps, m.feeds} {
 		descs <- desc
 	}
 }
@@ -137,12 +141,13 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	}
 	conns, sessions := srv.holdings()
 	var states [ended + 1]int
-	jobs, watches := 0, 0
+	jobs, watches, subs := 0, 0, 0
 	for _, s := range sessions {
 		s.mu.Lock()
 		states[s.state]++
 		jobs += s.view.OpenJobCount()
 		watches += s.view.WatchCount()
+		subs += s.view.SubscriptionCount()
 		s.mu.Unlock()
 	}
 	gauge := func(desc *prometheus.Desc, value int, labels ...string) {
@@ -153,5 +158,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge(m.sessions, states[behind], "behind")
 	gauge(m.openJobs, jobs)
 	gauge(m.watches, watches)
+	gauge(m.subs, subs)
+	gauge(m.taps, srv.taps.count())
 	gauge(m.feeds, srv.hub.count())
 }

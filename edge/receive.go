@@ -136,6 +136,12 @@ func init() {
 		envelope.TypeInterrupt:           handleInterrupt,
 		envelope.TypeToolInvoke:          handleInvoke,
 		envelope.TypeJobSchedule:         handleSchedule,
+		envelope.TypeSubscribe:           handleSubscribe,
+		envelope.TypeUnsubscribe:         handleUnsubscribe,
+		envelope.TypeEventEmit:           handleTelemetry,
+		envelope.TypeLog:                 handleTelemetry,
+		envelope.TypeMetric:              handleTelemetry,
+		envelope.TypeTraceSpan:           handleTelemetry,
 	}
 }
 

@@ -31,12 +31,14 @@ type Server struct {
 	upgrader    websocket.Upgrader
 	resumes     chan struct{} // a slot each resume
 	listings    chan struct{} // a slot each listing that is worked on
+	searches    chan struct{} // a slot each search for a message by its id
 	metrics     *Metrics
 	quotas      *quotas
 
 	ctx    context.Context // ends when the server has drained
 	cancel context.CancelFunc
 	hub    *hub
+	taps   *taps
 
 	stopNow  context.Context // ends a drain early
 	stopOnce context.CancelFunc
@@ -80,6 +82,7 @@ func New(p Params) (*Server, error) {
 		resumes:     make(chan struct{}, maxResumes),
 		quotas:      newQuotas(cfg.MaxSessionsPerPrincipal),
 		listings:    make(chan struct{}, maxListings),
+		searches:    make(chan struct{}, maxSearches),
 		conns:       make(map[*conn]struct{}),
 		held:        make(map[*session]struct{}),
 	}
@@ -91,6 +94,7 @@ func New(p Params) (*Server, error) {
 	srv.stopNow, srv.stopOnce = context.WithCancel(context.Background())
 	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
+	srv.taps = newTaps(srv.ctx, p.Log, cfg.Logger)
 	metrics.server.Store(srv)
 	return srv, nil
 }
@@ -237,6 +241,7 @@ func (srv *Server) stop() {
 	srv.cancel()
 	srv.stopOnce()
 	srv.hub.wait()
+	srv.taps.wait()
 }
 
 // checkOrigin lets a browser in from the edge's own host and from the origins that the configuration allows; other

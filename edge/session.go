@@ -78,8 +78,11 @@ type session struct {
 	lastWord *envelope.SessionEvicted
 
 	watchers map[string]*watcher // of the jobs that the view watches, by job
-	lister   lister              // answers session.list_jobs
-	renewals renewals            // keeps the client's proof of identity fresh
+	// subscribers are of the subscriptions that the view has; subscribing are those that it has not met yet.
+	subscribers map[envelope.SubscriptionID]*subscriber
+	subscribing map[envelope.SubscriptionID]struct{}
+	lister      lister   // answers session.list_jobs
+	renewals    renewals // keeps the client's proof of identity fresh
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place
@@ -94,6 +97,7 @@ func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, s
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger: c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
 		tally:  t, pace: newPace(c.srv.cfg.Rate), pending: make(map[envelope.JobID]struct{}),
+		subscribers: make(map[envelope.SubscriptionID]*subscriber), subscribing: make(map[envelope.SubscriptionID]struct{}),
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen, acked: seen,
 	}
@@ -140,6 +144,7 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 		s.srv.metrics.delivers(rec.Time, s.state == live)
 	}
 	s.matchWatchers()
+	s.matchSubscribers(rec)
 	if rec.Subject.Lane == subjects.Invoke {
 		delete(s.pending, envelope.JobID(rec.Subject.Job))
 	}
@@ -175,6 +180,7 @@ func (s *session) leave(reason error) {
 	was, f := s.state, s.feed
 	s.state = ended
 	s.endWatchers()
+	s.endSubscribers()
 	s.recount()
 	closed := s.closed
 	seq, open := s.view.Seq(), s.view.OpenJobCount()

@@ -25,6 +25,9 @@ func newShownReader(log Log) *shownReader {
 
 // read returns what a record shows. NOT_FOUND: it has aged out.
 func (r *shownReader) read(ctx context.Context, v *view.View, rec *record.Record) (shown []*record.Record, err error) {
+	if q, quotes := v.Quotes(rec); quotes {
+		return r.log.ReadAt(ctx, q.Shard, q.At)
+	}
 	rng, shows := v.Shows(rec)
 	if !shows {
 		return nil, nil

@@ -133,6 +133,13 @@ func (s *session) endWatchers() {
 // atHand returns the records of another session's log that a record shows, if the watcher still has them. It needs the
 // lock.
 func (s *session) atHand(rec *record.Record) (shown []*record.Record, ok bool) {
+	if q, quotes := s.view.Quotes(rec); quotes {
+		u := s.subscribers[q.ID]
+		if u == nil {
+			return nil, false
+		}
+		return u.take(q)
+	}
 	rng, shows := s.view.Shows(rec)
 	if !shows {
 		return nil, true

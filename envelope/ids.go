@@ -182,3 +182,15 @@ func (id MessageID) Minted() (time.Time, bool) {
 	}
 	return u.Timestamp().UTC(), true
 }
+
+// Derive returns an id that a runtime could have minted in the same millisecond as this one. It follows from the two
+// arguments alone: whoever has the same gets the same. Randomness is 10 bytes or more, of which the first 10 count. An id
+// that no runtime minted gives one of the year 1970.
+func (id MessageID) Derive(randomness []byte) MessageID {
+	var u ulid.ULID
+	if minted, ok := id.Minted(); ok {
+		_ = u.SetTime(ulid.Timestamp(minted)) // within MaxTime, as it was read from one
+	}
+	copy(u[6:], randomness)
+	return MessageID(messagePrefix + u.String())
+}

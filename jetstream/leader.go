@@ -35,18 +35,24 @@ func (c *Client) lastStored(ctx context.Context, stream, subject string) (*nats.
 func (c *Client) subjectAt(ctx context.Context, stream string, pos uint64) (string, error) {
 	op, cancel := c.bounded(ctx)
 	defer cancel()
-	js, err := c.nc.JetStream()
-	if err != nil {
-		return "", err
-	}
-	m, err := js.GetMsg(stream, pos, nats.Context(op))
-	switch {
-	case errors.Is(err, nats.ErrMsgNotFound):
-		return "", nil
-	case err != nil:
+	m, err := c.storedAt(op, stream, pos)
+	if err != nil || m == nil {
 		return "", err
 	}
 	return m.Subject, nil
+}
+
+// storedAt returns the message that the leader of a stream has at a position, nil for none.
+func (c *Client) storedAt(ctx context.Context, stream string, pos uint64) (*nats.RawStreamMsg, error) {
+	js, err := c.nc.JetStream()
+	if err != nil {
+		return nil, err
+	}
+	m, err := js.GetMsg(stream, pos, nats.Context(ctx))
+	if errors.Is(err, nats.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return m, err
 }
 
 // lastRecord is lastStored, of the log.
@@ -55,6 +61,11 @@ func (c *Client) lastRecord(ctx context.Context, stream, subject string) (*recor
 	if err != nil {
 		return nil, err
 	}
+	return recordOf(m)
+}
+
+// recordOf makes a record of a message of the log.
+func recordOf(m *nats.RawStreamMsg) (*record.Record, error) {
 	r, err := record.Parse(m.Subject, m.Header, m.Data)
 	if err != nil {
 		return nil, envelope.Errorf(envelope.CodeDataLoss, "the log holds a message that is no record: %w", err)

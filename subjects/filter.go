@@ -65,3 +65,27 @@ func ConsumerName(queue string) string {
 	}
 	return "queue_" + token
 }
+
+// PrincipalFilters match all that the sessions of some principals have in a shard: invocations, events, and what clients
+// say. The principals are given by their tokens.
+func PrincipalFilters(shard int, tokens ...string) []string {
+	filters := make([]string, 0, 3*len(tokens))
+	for _, token := range tokens {
+		filters = append(filters, principalFilters(shard, token, ">")...)
+	}
+	return filters
+}
+
+// PrincipalSessionFilters match all that one session of a principal has in a shard, in any feed.
+func PrincipalSessionFilters(shard int, principal, session string) []string {
+	return principalFilters(shard, PrincipalToken(principal), Escape(session)+".*")
+}
+
+func principalFilters(shard int, token, tail string) []string {
+	prefix, tail := shardPrefix(shard), token+"."+tail
+	return []string{
+		prefix + ".tool.invoke.*.*.*." + tail,
+		prefix + ".event.*." + tail,
+		prefix + ".input.*." + tail,
+	}
+}

@@ -216,6 +216,12 @@ func TestFiltersMatchExactly(t *testing.T) {
 		require.Equal(t, shown && sameSession, matchesAny(subjects.SessionFilters(s.Shard, s.Feed, s.Principal, s.Session), text))
 		require.Equal(t, shown && sameSession, matchesAny(s.SessionFilters(), text))
 		require.Equal(t, o.Lane == subjects.Input && o.Shard == s.Shard, matches(subjects.InputFilter(s.Shard), text))
+		samePrincipal := o.Shard == s.Shard && o.Principal == s.Principal
+		require.Equal(t, samePrincipal, matchesAny(subjects.PrincipalFilters(s.Shard, s.PrincipalToken()), text))
+		others := subjects.PrincipalFilters(s.Shard, subjects.PrincipalToken(o.Principal), s.PrincipalToken())
+		require.Equal(t, o.Shard == s.Shard, matchesAny(others, text))
+		require.Equal(t, samePrincipal && o.Session == s.Session,
+			matchesAny(subjects.PrincipalSessionFilters(s.Shard, s.Principal, s.Session), text))
 		invocation := o.Lane == subjects.Invoke && o.Shard == s.Shard
 		require.Equal(t, invocation && o.Queue == s.Queue, matches(subjects.QueueFilter(s.Shard, s.Queue), text))
 		require.Equal(t, invocation && (s.Principal == "" || o.Principal == s.Principal) && (s.Job == "" || o.Job == s.Job),

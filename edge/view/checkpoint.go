@@ -3,6 +3,8 @@ package view
 import (
 	"maps"
 	"slices"
+
+	"github.com/arcp-nats/arcp/envelope"
 )
 
 // Checkpoint is a view at rest: enough to go on folding from its position as if every record before it had been
@@ -22,6 +24,8 @@ type Checkpoint struct {
 	Watches map[string]Watch `json:"watches,omitempty"`
 	// Shown are the watched jobs that ended last, oldest first.
 	Shown []string `json:"shown,omitempty"`
+	// Subscriptions are those that are on.
+	Subscriptions map[envelope.SubscriptionID]Subscription `json:"subscriptions,omitempty"`
 }
 
 // Checkpoint returns the view's state, but for what it remembers of jobs that have ended; later changes to the view do
@@ -29,6 +33,7 @@ type Checkpoint struct {
 func (v *View) Checkpoint() Checkpoint {
 	c := Checkpoint{
 		Seq: v.seq, Place: v.place, Pos: v.pos, Accepted: v.accepted, Jobs: maps.Clone(v.jobs), Shown: slices.Clone(v.shown),
+		Subscriptions: maps.Clone(v.subs),
 	}
 	if len(v.watches) > 0 {
 		c.Watches = v.Watches()
@@ -44,6 +49,7 @@ func Restore(c Checkpoint) *View {
 	}
 	v := &View{
 		seq: c.Seq, place: c.Place, pos: c.Pos, accepted: c.Accepted, jobs: jobs, shown: slices.Clone(c.Shown),
+		subs: maps.Clone(c.Subscriptions),
 	}
 	if len(c.Watches) > 0 {
 		v.watches = make(map[string]*Watch, len(c.Watches))

@@ -46,6 +46,7 @@ type View struct {
 	watches map[string]*Watch
 	// shown are those of them that ended last.
 	shown []string
+	subs  map[envelope.SubscriptionID]Subscription
 }
 
 // Run is the attempt at an open job that is being listened to.
@@ -89,7 +90,7 @@ func (v *View) OpenJobCount() int { return len(v.jobs) }
 
 // Apply folds one record and passes each envelope that it renders to emit, in order. A record at or before Pos has
 // been folded already and is ignored, so overlapping reads of the log do no harm; so is one at another place. If the
-// record shows a part of another session's log (see Shows), shown are the records of that part, in order.
+// record shows records of other sessions (see Shows and Quotes), shown are these, in order.
 func (v *View) Apply(rec *record.Record, emit func(Frame), shown ...*record.Record) {
 	if !v.next(rec) {
 		return
@@ -98,6 +99,10 @@ func (v *View) Apply(rec *record.Record, emit func(Frame), shown ...*record.Reco
 	v.pos = rec.Seq
 	if shows {
 		v.show(rng, rec.Subject.Session, shown, emit)
+		return
+	}
+	if len(rec.Types) == 1 && rec.Types[0] == TypeQuoted {
+		v.quote(rec, shown, emit)
 		return
 	}
 	var move Move
@@ -145,8 +150,7 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		return
 	}
 	for typ, line := range rec.Lines() {
-		if typ == TypeWatched && job == "" {
-			v.watch(line)
+		if job == "" && v.state(typ, line) {
 			continue
 		}
 		v.render(typ, line, emit)
@@ -162,6 +166,21 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		run.Last = v.seq
 		v.jobs[job] = run
 	}
+}
+
+// state takes a line that says what the session is shown from here on, and reports whether it is one.
+func (v *View) state(typ envelope.Type, line []byte) bool {
+	switch typ {
+	case TypeWatched:
+		v.watch(line)
+	case TypeSubscribed:
+		v.subscribe(line)
+	case TypeUnsubscribed:
+		v.unsubscribe(line)
+	default:
+		return false
+	}
+	return true
 }
 
 // listen reports whether a record about a job of this session is heard.

@@ -47,11 +47,12 @@ type Flags struct {
 	WriteTimeout        time.Duration `group:"Sessions" help:"How long a socket may take nothing of what is written to it." default:"30s"`
 	DrainTimeout        time.Duration `group:"Sessions" help:"Time for an orderly stop after SIGTERM; a second signal stops at once." default:"30s"`
 
-	MaxEnvelopeBytes        int `group:"Limits" help:"Largest envelope from a client." default:"1048576"`
-	MaxSessionsPerPrincipal int `group:"Limits" help:"Most sessions of one principal that this edge holds." default:"1000"`
-	MaxJobsPerSession       int `group:"Limits" help:"Most open jobs of one session." default:"1000"`
-	MaxJobsPerPrincipal     int `group:"Limits" help:"Most open jobs of one principal in the sessions that this edge holds." default:"10000"`
-	Rate                    int `group:"Limits" help:"Messages a second that a session may send, twice as many at once; what is over it is refused. 0 for any number." default:"1000"`
+	MaxEnvelopeBytes           int `group:"Limits" help:"Largest envelope from a client." default:"1048576"`
+	MaxSessionsPerPrincipal    int `group:"Limits" help:"Most sessions of one principal that this edge holds." default:"1000"`
+	MaxSubscriptionsPerSession int `group:"Limits" help:"Most subscriptions of one session." default:"16"`
+	MaxJobsPerSession          int `group:"Limits" help:"Most open jobs of one session." default:"1000"`
+	MaxJobsPerPrincipal        int `group:"Limits" help:"Most open jobs of one principal in the sessions that this edge holds." default:"10000"`
+	Rate                       int `group:"Limits" help:"Messages a second that a session may send, twice as many at once; what is over it is refused. 0 for any number." default:"1000"`
 
 	MaxQueue       time.Duration `group:"Jobs" help:"How long a job may wait for a worker before it fails with DEADLINE_EXCEEDED." default:"24h"`
 	MaxRuntime     time.Duration `group:"Jobs" help:"How long an attempt at a job may run; and --max-queue and this together, how long a job may take." default:"24h"`
@@ -88,6 +89,8 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--max-envelope-bytes %d: must be at least 1024", f.MaxEnvelopeBytes)
 	case f.MaxJobsPerSession < 1:
 		return fmt.Errorf("--max-jobs-per-session %d: must be at least 1", f.MaxJobsPerSession)
+	case f.MaxSubscriptionsPerSession < 1:
+		return fmt.Errorf("--max-subscriptions-per-session %d: must be at least 1", f.MaxSubscriptionsPerSession)
 	case f.MaxSessionsPerPrincipal < 1:
 		return fmt.Errorf("--max-sessions-per-principal %d: must be at least 1", f.MaxSessionsPerPrincipal)
 	case f.MaxJobsPerPrincipal < 1:
@@ -207,6 +210,7 @@ func (f *Flags) edge(name string) edge.Config {
 		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, MaxSchedule: f.maxSchedule(), OnSessionClose: edge.CloseAction(f.OnSessionClose),
 		ListScope: edge.ListScope(f.ListScope), EnforceCapabilities: f.EnforceCapabilities, AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
 		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
+		MaxSubscriptions:    f.MaxSubscriptionsPerSession,
 		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,
 	}
 }
