@@ -15,6 +15,8 @@ const (
 	closeInvalid = websocket.CloseInvalidFramePayloadData // 1007
 	// closePolicy: too many messages before the handshake was done, or the handshake took too long.
 	closePolicy = websocket.ClosePolicyViolation // 1008
+	// closeTooBig: an envelope larger than its type may be.
+	closeTooBig = websocket.CloseMessageTooBig // 1009
 	// closeInternal: the edge cannot go on with this socket; the session lives on.
 	closeInternal = websocket.CloseInternalServerErr // 1011
 	// closeEvicted: the session is held by another connection now.

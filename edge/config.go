@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -98,7 +99,16 @@ type Config struct {
 	// Rate is how many messages a session may send in a second, and twice as many at once; those over it are refused.
 	// 0 means any number.
 	Rate int
-	// AllowOrigins are the origins that a browser may connect from, beside the edge's own host: "https://app.test",
+	// MaxArtifactBytes bounds, decoded, an artifact that travels in an envelope. It must fit into one, see
+	// artifact.MaxInline. Default 4 MiB.
+	MaxArtifactBytes int64
+	// ArtifactRetention is how long an artifact is kept for which the client does not say, and MaxArtifactRetention the
+	// most that it can have (open dialect AR-7). Default 1 h and 24 h.
+	ArtifactRetention, MaxArtifactRetention time.Duration
+	// ArtifactMemory bounds the envelopes over MaxEnvelopeBytes that are being read or stored at a time, in bytes. Each
+	// counts as the largest that there can be; more wait, for a while. Default 64 MiB.
+	ArtifactMemory int64
+	// AllowOrigins are the origins that a browser may connect from, or read artifacts from, beside the edge's own host: "https://app.test",
 	// or "*" for all.
 	AllowOrigins []string
 	// Logger receives the edge's log. Default: none.
@@ -113,7 +123,7 @@ const recoveryBlock = "block"
 func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
 	return &envelope.Capabilities{
-		Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, Subscriptions: &yes,
+		Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, Subscriptions: &yes, Artifacts: &yes,
 		HeartbeatRecovery: recoveryBlock,
 	}
 }
@@ -167,6 +177,8 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxRuntime", &c.MaxRuntime, 24 * time.Hour},
 		{"MaxSchedule", &c.MaxSchedule, 12 * time.Hour},
 		{"SubmitPatience", &c.SubmitPatience, 6 * time.Second},
+		{"ArtifactRetention", &c.ArtifactRetention, time.Hour},
+		{"MaxArtifactRetention", &c.MaxArtifactRetention, 24 * time.Hour},
 	} {
 		switch {
 		case *d.value < 0:
@@ -196,8 +208,32 @@ func (c Config) withDefaults() (Config, error) {
 			*n.value = n.fallback
 		}
 	}
+	if err := c.artifactDefaults(); err != nil {
+		return c, err
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// artifactDefaults fills in what the configuration leaves open about artifacts, or says what is wrong with it.
+func (c *Config) artifactDefaults() error {
+	if c.MaxArtifactBytes == 0 {
+		c.MaxArtifactBytes = 4 << 20
+	}
+	if c.ArtifactMemory == 0 {
+		c.ArtifactMemory = 64 << 20
+	}
+	largest := envelope.LargestMaxBytes(envelope.Limits{MaxBytes: c.MaxEnvelopeBytes})
+	most := artifact.MaxInline(largest)
+	switch {
+	case c.MaxArtifactBytes < 0 || c.MaxArtifactBytes > most:
+		return fmt.Errorf("edge: MaxArtifactBytes is %d: an envelope of at most %d bytes carries 0 to %d",
+			c.MaxArtifactBytes, largest, most)
+	case c.MaxEnvelopeBytes < largest && c.ArtifactMemory < int64(largest):
+		return fmt.Errorf("edge: ArtifactMemory is %d: it must have room for one envelope of %d bytes",
+			c.ArtifactMemory, largest)
+	}
+	return nil
 }

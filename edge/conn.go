@@ -51,6 +51,9 @@ type conn struct {
 	lastPing atomic.Int64            // unix nanoseconds of the last question for one
 	queued   int                     // what the kernel held for the peer at the keeper's last look
 
+	large      largeFrame
+	largeUntil atomic.Int64 // unix nanoseconds at which a large frame must be whole; 0: none is being read
+
 	closeOnce  sync.Once
 	closeFrame atomic.Pointer[[]byte] // what the writer says last
 }
@@ -109,22 +112,29 @@ func (c *conn) closing() bool { return c.closeFrame.Load() != nil }
 // read handles messages in their order of arrival until the socket ends, and says why it did.
 func (c *conn) read() error {
 	for {
-		kind, data, err := c.ws.ReadMessage()
+		kind, data, err := c.readFrame()
 		if err != nil {
 			return c.readFailed(err)
 		}
-		if c.closing() {
-			continue // the peer is being told; what it still sends is not for a session any more
-		}
-		c.alive()
-		if kind != websocket.TextMessage {
-			c.srv.metrics.frames[frameBinary].Inc() // ignored: open dialect 1.4
-			continue
-		}
-		if !utf8.Valid(data) {
-			c.close(closeInvalid, "a text frame is not UTF-8")
-			continue
-		}
+		c.handleFrame(kind, data)
+		c.large.release()
+	}
+}
+
+func (c *conn) handleFrame(kind int, data []byte) {
+	if c.closing() {
+		return // the peer is being told; what it still sends is not for a session any more
+	}
+	c.alive()
+	switch {
+	case kind != websocket.TextMessage:
+		c.srv.metrics.frames[frameBinary].Inc() // ignored: open dialect 1.4
+	case c.large.refused:
+		c.refuseLarge(data)
+		c.srv.metrics.frames[frameCrowded].Inc()
+	case !utf8.Valid(data):
+		c.close(closeInvalid, "a text frame is not UTF-8")
+	default:
 		c.srv.metrics.frames[c.receive(data)].Inc()
 	}
 }
@@ -169,26 +179,38 @@ func (c *conn) write() {
 	_ = c.ws.SetReadDeadline(time.Now())
 }
 
-func (c *conn) writeFrames(frames [][]byte) error {
-	if c.cork == nil {
-		for _, frame := range frames {
-			_ = c.ws.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout))
-			if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+func (c *conn) writeFrames(frames []frame) error {
+	if c.cork == nil || len(frames) == 1 {
+		for _, f := range frames {
+			if err := c.writeFrame(f); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	if len(frames) == 1 {
-		return c.ws.WriteMessage(websocket.TextMessage, frames[0])
-	}
 	c.cork.cork()
-	for _, frame := range frames {
-		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+	for _, f := range frames {
+		if f.content != nil { // the frames before it do not wait for the store
+			if err := c.cork.uncork(); err != nil {
+				return err
+			}
+		}
+		if err := c.writeFrame(f); err != nil {
 			return err
 		}
+		c.cork.cork()
 	}
 	return c.cork.uncork()
+}
+
+func (c *conn) writeFrame(f frame) error {
+	if c.cork == nil {
+		_ = c.ws.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout))
+	}
+	if f.content != nil {
+		return c.writeFetched(f)
+	}
+	return c.ws.WriteMessage(websocket.TextMessage, f.text)
 }
 
 // close lets the writer send what is queued, then a close frame. It is safe to call from any goroutine; the first
@@ -215,12 +237,12 @@ func (c *conn) send(e *envelope.Envelope) {
 
 // sendLast queues an answer behind the events that wait, as the last word of a session.
 func (c *conn) sendLast(e *envelope.Envelope) {
-	frame, err := e.Encode()
+	text, err := e.Encode()
 	if err != nil {
 		c.logger.Error("answer does not encode", "type", e.Type, "error", err)
 		return
 	}
-	c.out.pushEvent(frame)
+	c.out.pushEvent(frame{text: text})
 }
 
 // drained is called when the socket has taken most of what waited for it.
@@ -237,5 +259,9 @@ func (c *conn) alive() {
 	}
 	now := time.Now()
 	c.lastSign.Store(now.UnixNano())
-	_ = c.ws.SetReadDeadline(now.Add(2 * c.srv.cfg.IdlePing))
+	deadline := now.Add(2 * c.srv.cfg.IdlePing)
+	if until := c.largeUntil.Load(); until != 0 {
+		deadline = time.Unix(0, until) // whatever comes in the middle of a frame
+	}
+	_ = c.ws.SetReadDeadline(deadline)
 }

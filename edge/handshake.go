@@ -146,7 +146,7 @@ func (c *conn) adopt(s *session) {
 		old.leave(errors.New("replaced by a resumed session"))
 	}
 	c.handshake = handshake{}
-	c.ws.SetReadLimit(int64(c.srv.cfg.MaxEnvelopeBytes))
+	c.ws.SetReadLimit(int64(envelope.LargestMaxBytes(c.srv.limits)))
 	c.alive()
 	c.srv.remember(s)
 }
@@ -175,6 +175,7 @@ func (c *conn) authenticatorFailed(err error) {
 // negotiate computes a session's capabilities (open dialect CP-1, CP-2).
 func (srv *Server) negotiate(client envelope.Capabilities) envelope.Capabilities {
 	offered := *srv.cfg.Capabilities
+	offered.ArtifactRetention = srv.retention().Capability()
 	if _, ok := srv.cfg.Auth.Lookup(auth.SchemeNone); ok {
 		yes := true
 		offered.Anonymous = &yes

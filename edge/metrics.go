@@ -18,6 +18,7 @@ const (
 	frameOverRate    = "over_rate"   // refused, as the session sends too much
 	frameUnsupported = "unsupported" // a type that clients do not send, or that is not implemented
 	frameBinary      = "binary"      // ignored
+	frameCrowded     = "crowded"     // a large one, refused as too many are being read
 )
 
 // Metrics counts what an edge does. No label of it is for a client to choose. It serves one Server and is safe for
@@ -29,6 +30,8 @@ type Metrics struct {
 	left      map[string]prometheus.Counter
 	jobs      map[string]prometheus.Counter
 	renewals  map[string]prometheus.Counter
+	artifacts map[string]prometheus.Counter
+	content   map[string]prometheus.Counter
 	catchUps  prometheus.Counter
 	published prometheus.Observer
 	fromFeed  prometheus.Observer
@@ -70,7 +73,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return made
 	}
 	m.frames = counters("frames_total", "Frames from clients, by what became of them.", "outcome",
-		frameHandled, frameUndecodable, frameRepeated, frameEarly, frameOverRate, frameUnsupported, frameBinary)
+		frameHandled, frameUndecodable, frameRepeated, frameEarly, frameOverRate, frameUnsupported, frameBinary, frameCrowded)
 	m.opened = counters("sessions_opened_total", "Requests for a session: opened, resumed or rejected.", "outcome",
 		"opened", "resumed", "rejected")
 	m.left = counters("sessions_left_total",
@@ -79,6 +82,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.jobs = counters("submissions_total",
 		"Requests for a job: accepted, refused, repeated under a known key, or not stored by the log.", "outcome",
 		"accepted", "refused", "repeated", "not_stored")
+	m.artifacts = counters("artifacts_total",
+		"What clients asked about artifacts: put, fetched in an envelope, downloaded over HTTP or released; refused, or failed by the store.", "outcome",
+		artifactPut, artifactFetched, artifactDownloaded, artifactReleased, artifactRefused, artifactFailed)
+	m.content = counters("artifact_bytes_total", "Content of artifacts that this edge has taken from clients and given to them.", "way",
+		contentIn, contentOut)
 	m.renewals = counters("lease_renewals_total",
 		"Session leases: asked to renew, renewed, or answered with what does not renew.", "outcome", "asked", "renewed", "refused")
 	codes := envelope.Codes()

@@ -10,6 +10,13 @@ var (
 	errOutboxFull   = errors.New("outbox full of control answers")
 )
 
+// frame is one message for a socket.
+type frame struct {
+	text []byte
+	// content is put into the text as it is written; nil: the text is whole.
+	content *content
+}
+
 // outbox is what waits to be written to one socket: control answers first, events after them, so that a pong is
 // never stuck behind a job's output. It is bounded in bytes:
 //
@@ -23,8 +30,8 @@ type outbox struct {
 	controlLimit int
 
 	mu           sync.Mutex
-	control      [][]byte
-	events       [][]byte
+	control      []frame
+	events       []frame
 	controlBytes int
 	eventBytes   int
 	inFlight     int // event bytes handed to the writer by the last take
@@ -42,30 +49,30 @@ func newOutbox(eventLimit, controlLimit int, drained func()) *outbox {
 }
 
 // pushControl queues an answer that is not counted.
-func (o *outbox) pushControl(frame []byte) error {
+func (o *outbox) pushControl(text []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.closed:
 		return errOutboxClosed
-	case o.controlBytes+len(frame) > o.controlLimit && len(o.control) > 0:
+	case o.controlBytes+len(text) > o.controlLimit && len(o.control) > 0:
 		return errOutboxFull
 	}
-	o.control = append(o.control, frame)
-	o.controlBytes += len(frame)
+	o.control = append(o.control, frame{text: text})
+	o.controlBytes += len(text)
 	o.signal()
 	return nil
 }
 
 // pushEvent queues an event and reports whether the bound has been reached.
-func (o *outbox) pushEvent(frame []byte) (full bool) {
+func (o *outbox) pushEvent(f frame) (full bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return true
 	}
-	o.events = append(o.events, frame)
-	o.eventBytes += len(frame)
+	o.events = append(o.events, f)
+	o.eventBytes += len(f.text)
 	o.signal()
 	return o.eventBytes+o.inFlight >= o.eventLimit
 }
@@ -86,7 +93,7 @@ func (o *outbox) waiting() bool {
 
 // take waits for frames and returns them, control answers first. The caller has written the frames of the take
 // before when it calls again. It is false once the outbox is closed and empty.
-func (o *outbox) take() (frames [][]byte, ok bool) {
+func (o *outbox) take() (frames []frame, ok bool) {
 	for {
 		o.mu.Lock()
 		wasFull := o.inFlight > 0 && o.eventBytes+o.inFlight > o.eventLimit/2

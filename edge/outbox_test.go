@@ -11,17 +11,17 @@ import (
 
 func TestOutboxControlPassesEvents(t *testing.T) {
 	o := newOutbox(100, 100, func() {})
-	o.pushEvent([]byte("event"))
+	o.pushEvent(frame{text: []byte("event")})
 	require.NoError(t, o.pushControl([]byte("pong")))
 	frames, ok := o.take()
 	require.True(t, ok)
-	require.Equal(t, [][]byte{[]byte("pong"), []byte("event")}, frames)
+	require.Equal(t, []frame{{text: []byte("pong")}, {text: []byte("event")}}, frames)
 }
 
 func TestOutboxBounds(t *testing.T) {
 	o := newOutbox(100, 100, func() {})
-	require.False(t, o.pushEvent(make([]byte, 99)))
-	require.True(t, o.pushEvent(make([]byte, 1)))
+	require.False(t, o.pushEvent(frame{text: make([]byte, 99)}))
+	require.True(t, o.pushEvent(frame{text: make([]byte, 1)}))
 	require.False(t, o.roomy())
 
 	require.NoError(t, o.pushControl(make([]byte, 1000)), "one answer always has room")
@@ -31,7 +31,7 @@ func TestOutboxBounds(t *testing.T) {
 func TestOutboxSaysWhenThereIsRoomAgain(t *testing.T) {
 	drained := make(chan struct{}, 1)
 	o := newOutbox(100, 100, func() { drained <- struct{}{} })
-	o.pushEvent(make([]byte, 200))
+	o.pushEvent(frame{text: make([]byte, 200)})
 	_, _ = o.take()
 	require.False(t, o.roomy(), "what is being written still counts")
 	go func() { _, _ = o.take() }()
@@ -42,14 +42,14 @@ func TestOutboxSaysWhenThereIsRoomAgain(t *testing.T) {
 
 func TestOutboxClose(t *testing.T) {
 	o := newOutbox(100, 100, func() {})
-	o.pushEvent([]byte("last"))
+	o.pushEvent(frame{text: []byte("last")})
 	o.close()
 	o.close()
-	require.True(t, o.pushEvent([]byte("late")))
+	require.True(t, o.pushEvent(frame{text: []byte("late")}))
 	require.ErrorIs(t, o.pushControl([]byte("late")), errOutboxClosed)
 	frames, ok := o.take()
 	require.True(t, ok)
-	require.Equal(t, [][]byte{[]byte("last")}, frames)
+	require.Equal(t, []frame{{text: []byte("last")}}, frames)
 	_, ok = o.take()
 	require.False(t, ok)
 }
@@ -63,7 +63,7 @@ func TestOutboxLosesNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := range count {
-				o.pushEvent([]byte{'e', byte(i)})
+				o.pushEvent(frame{text: []byte{'e', byte(i)}})
 			}
 		})
 		wg.Go(func() {
@@ -79,7 +79,7 @@ func TestOutboxLosesNothing(t *testing.T) {
 				break
 			}
 			for _, f := range frames {
-				got[f[0]] = append(got[f[0]], f[1])
+				got[f.text[0]] = append(got[f.text[0]], f.text[1])
 			}
 		}
 		var want bytes.Buffer
@@ -99,7 +99,7 @@ func TestControlTakenWaitsForRoom(t *testing.T) {
 	require.NoError(t, o.pushControl([]byte("page 1")))
 	taken := make(chan bool)
 	go func() { taken <- o.controlTaken(never) }()
-	o.pushEvent([]byte("event"))
+	o.pushEvent(frame{text: []byte("event")})
 	select {
 	case <-taken:
 		require.Fail(t, "it is still there")

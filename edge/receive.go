@@ -24,6 +24,10 @@ func (c *conn) receive(data []byte) (outcome string) {
 	if s != nil && c.tooSoon(s, msg, err) {
 		return frameOverRate
 	}
+	if c.tooLarge(len(data), msg, err) {
+		c.close(closeTooBig, "the envelope is too large")
+		return frameUndecodable
+	}
 	if err != nil {
 		c.receiveBad(s, err)
 		return frameUndecodable
@@ -142,6 +146,9 @@ func init() {
 		envelope.TypeLog:                 handleTelemetry,
 		envelope.TypeMetric:              handleTelemetry,
 		envelope.TypeTraceSpan:           handleTelemetry,
+		envelope.TypeArtifactPut:         handleArtifactPut,
+		envelope.TypeArtifactFetch:       handleArtifactFetch,
+		envelope.TypeArtifactRelease:     handleArtifactRelease,
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/sync/semaphore"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -26,6 +28,8 @@ type Server struct {
 	sessions    Bucket
 	idempotency *idempotency
 	tools       Tools
+	artifacts   artifact.Store
+	largeFrames *semaphore.Weighted // bytes of Config.ArtifactMemory
 	limits      envelope.Limits
 	logger      *slog.Logger
 	upgrader    websocket.Upgrader
@@ -48,15 +52,19 @@ type Server struct {
 	conns    map[*conn]struct{}
 	held     map[*session]struct{}
 	handlers sync.WaitGroup // connections being served
+
+	downloads     sync.WaitGroup // being served
+	downloadSlots chan struct{}  // a slot each download
 }
 
-// Params are the parts that a server is made of. All are required.
+// Params are the parts that a server is made of. All are required but Metrics.
 type Params struct {
 	Config      Config
 	Log         Log
 	Sessions    Bucket // expires what is not written for Config.ResumeWindow
 	Idempotency Bucket
 	Tools       Tools
+	Artifacts   artifact.Store
 	Metrics     *Metrics // nil counts for nobody
 }
 
@@ -66,8 +74,8 @@ func New(p Params) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil {
-		return nil, errors.New("edge: Log, Sessions, Idempotency and Tools are required")
+	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil || p.Artifacts == nil {
+		return nil, errors.New("edge: Log, Sessions, Idempotency, Tools and Artifacts are required")
 	}
 	metrics := p.Metrics
 	if metrics == nil {
@@ -75,16 +83,18 @@ func New(p Params) (*Server, error) {
 	}
 	srv := &Server{
 		metrics: metrics,
-		cfg:     cfg, sessions: p.Sessions, tools: p.Tools,
-		idempotency: &idempotency{bucket: p.Idempotency, log: p.Log, patience: cfg.SubmitPatience},
-		limits:      envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
-		logger:      cfg.Logger,
-		resumes:     make(chan struct{}, maxResumes),
-		quotas:      newQuotas(cfg.MaxSessionsPerPrincipal),
-		listings:    make(chan struct{}, maxListings),
-		searches:    make(chan struct{}, maxSearches),
-		conns:       make(map[*conn]struct{}),
-		held:        make(map[*session]struct{}),
+		cfg:     cfg, sessions: p.Sessions, tools: p.Tools, artifacts: p.Artifacts,
+		largeFrames:   semaphore.NewWeighted(cfg.ArtifactMemory),
+		idempotency:   &idempotency{bucket: p.Idempotency, log: p.Log, patience: cfg.SubmitPatience},
+		limits:        envelope.Limits{MaxBytes: cfg.MaxEnvelopeBytes},
+		logger:        cfg.Logger,
+		resumes:       make(chan struct{}, maxResumes),
+		quotas:        newQuotas(cfg.MaxSessionsPerPrincipal),
+		listings:      make(chan struct{}, maxListings),
+		searches:      make(chan struct{}, maxSearches),
+		downloadSlots: make(chan struct{}, maxDownloads),
+		conns:         make(map[*conn]struct{}),
+		held:          make(map[*session]struct{}),
 	}
 	srv.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HandshakeTimeout, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
@@ -112,6 +122,8 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	server := &http.Server{
 		Handler:           srv.Handler(),
 		ReadHeaderTimeout: srv.cfg.HandshakeTimeout,
+		IdleTimeout:       httpIdle,
+		ConnContext:       setWriteTimeout(srv.cfg.WriteTimeout),
 		ErrorLog:          slog.NewLogLogger(srv.logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -141,12 +153,14 @@ func (srv *Server) home() view.Place { return view.Place{Shard: srv.cfg.Shard, F
 // Stop makes a Serve that drains, now or later, cut what is left at once. It does not begin a drain.
 func (srv *Server) Stop() { srv.stopOnce() }
 
-// Handler returns the HTTP handler that upgrades to WebSocket on /arcp and /. Serve uses it; a program with an HTTP
+// Handler returns the HTTP handler that upgrades to WebSocket on /arcp and /, and serves artifacts below /artifacts/. Serve uses it; a program with an HTTP
 // server of its own can, too, but then frames are not gathered into one write.
 func (srv *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/arcp", srv.upgrade)
 	mux.HandleFunc("/{$}", srv.upgrade)
+	mux.HandleFunc("GET "+artifactPath+"{id}", srv.download)
+	mux.HandleFunc("OPTIONS "+artifactPath+"{id}", srv.preflight)
 	return mux
 }
 
@@ -155,7 +169,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this is an ARCP edge: connect with WebSocket", http.StatusUpgradeRequired)
 		return
 	}
-	if !srv.enter() {
+	if !srv.enter(&srv.handlers) {
 		http.Error(w, "the edge is going away", http.StatusServiceUnavailable)
 		return
 	}
@@ -172,14 +186,14 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	srv.remove(c)
 }
 
-// enter counts a connection in, unless the server is draining.
-func (srv *Server) enter() bool {
+// enter counts a connection or a download in, unless the server is draining.
+func (srv *Server) enter(in *sync.WaitGroup) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.draining {
 		return false
 	}
-	srv.handlers.Add(1)
+	in.Add(1)
 	return true
 }
 
@@ -221,7 +235,9 @@ func (srv *Server) drain(server *http.Server) {
 
 	ctx, cancel := context.WithTimeout(srv.stopNow, srv.cfg.DrainTimeout)
 	defer cancel()
-	_ = server.Shutdown(ctx) // stops accepting; connections that were upgraded are ours
+	var stopped sync.WaitGroup
+	// It stops accepting, and waits for downloads; connections that were upgraded are ours.
+	stopped.Go(func() { _ = server.Shutdown(ctx) })
 	for _, c := range conns {
 		c.close(closeGoingAway, "the edge is going away, resume elsewhere")
 	}
@@ -232,6 +248,7 @@ func (srv *Server) drain(server *http.Server) {
 		}
 	})
 	srv.handlers.Wait()
+	stopped.Wait()
 	cut()
 	_ = server.Close()
 }
@@ -240,9 +257,13 @@ func (srv *Server) drain(server *http.Server) {
 func (srv *Server) stop() {
 	srv.cancel()
 	srv.stopOnce()
+	srv.downloads.Wait()
 	srv.hub.wait()
 	srv.taps.wait()
 }
+
+// httpIdle is how long an HTTP connection without a request stays open.
+const httpIdle = time.Minute
 
 // checkOrigin lets a browser in from the edge's own host and from the origins that the configuration allows; other
 // programs send no Origin.

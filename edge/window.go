@@ -8,7 +8,7 @@ import (
 // numbered is an encoded envelope and its event_seq.
 type numbered struct {
 	seq   uint64
-	frame []byte
+	frame frame
 }
 
 // show queues an envelope for the socket, or withholds it while the ack window is full (open dialect FC-2), and
@@ -17,12 +17,20 @@ type numbered struct {
 // Only what is counted goes through here. Answers that are not counted have a queue of their own and pass a full
 // window, and the ack that opens it is read in any case: so nobody waits for himself, as in the original (FC-5).
 func (s *session) show(f view.Frame) (full bool) {
-	n := numbered{seq: f.Seq, frame: envelope.AppendSeq(nil, f.Line, f.Seq)}
+	n := numbered{seq: f.Seq, frame: s.render(f)}
 	if len(s.withheld) > 0 || !s.fits(f.Seq) {
 		s.withheld = append(s.withheld, n)
 		return true
 	}
 	return s.queue(n)
+}
+
+// render makes the message that the client gets of an envelope.
+func (s *session) render(f view.Frame) frame {
+	if f.Type == envelope.TypeArtifactPut {
+		return s.renderFetched(f)
+	}
+	return frame{text: envelope.AppendSeq(nil, f.Line, f.Seq)}
 }
 
 func (s *session) queue(n numbered) (full bool) {

@@ -77,7 +77,7 @@ func TestOperatorsSeat(t *testing.T) {
 		"arcp_nats_connected 1", `arcp_edge_sessions{view="live"} `, `arcp_edge_nacks_total{code="INVALID_ARGUMENT"} 1`,
 		`arcp_edge_frames_total{outcome="undecodable"} 1`, "arcp_edge_open_jobs 0", "arcp_edge_feeds 1",
 		`arcp_edge_submissions_total{outcome="repeated"} 1`, `arcp_edge_submissions_total{outcome="not_stored"} 0`,
-		`arcp_log_messages{shard="0"} `, "arcp_edge_publish_seconds_count ", `arcp_edge_delivery_seconds_count{from="feed"} `,
+		`arcp_log_messages{shard="0"} `, "arcp_artifact_store_bytes 0", `arcp_edge_artifacts_total{outcome="put"} 0`, "arcp_edge_publish_seconds_count ", `arcp_edge_delivery_seconds_count{from="feed"} `,
 	} {
 		require.Contains(t, ofEdge, "\n"+line)
 	}

@@ -116,7 +116,7 @@ func (c *cluster) edge(name string, change func(*edge.Config)) *testEdge {
 	}
 	tools := registry.NewTable()
 	server, err := edge.New(edge.Params{
-		Config: cfg, Log: client, Tools: tools,
+		Config: cfg, Log: client, Tools: tools, Artifacts: client.Artifacts(),
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
 	})
 	require.NoError(c.t, err)

@@ -20,6 +20,8 @@ type Metrics struct {
 	bytes     *prometheus.Desc
 	limit     *prometheus.Desc
 	records   *prometheus.Desc
+	objects   *prometheus.Desc
+	objectMax *prometheus.Desc
 }
 
 // NewMetrics registers the metrics with reg. Until Watch is called they tell that there is no connection.
@@ -31,6 +33,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		limit: prometheus.NewDesc("arcp_log_max_bytes",
 			"Bytes at which a shard of the log refuses more; absent if it has no limit of its own.", shard, nil),
 		records: prometheus.NewDesc("arcp_log_messages", "Records that a shard of the log holds.", shard, nil),
+		objects: prometheus.NewDesc("arcp_artifact_store_bytes", "Bytes that the store of the artifacts holds.", nil, nil),
+		objectMax: prometheus.NewDesc("arcp_artifact_store_max_bytes",
+			"Bytes at which the store of the artifacts refuses more; absent if it has no limit of its own.", nil, nil),
 	}
 	reg.MustRegister(m)
 	return m
@@ -41,7 +46,7 @@ func (m *Metrics) Watch(c *Client) { m.client.Store(c) }
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{m.connected, m.bytes, m.limit, m.records} {
+	for _, desc := range []*prometheus.Desc{m.connected, m.bytes, m.limit, m.records, m.objects, m.objectMax} {
 		descs <- desc
 	}
 }
@@ -65,6 +70,13 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 		return
 	}
 	for _, f := range fills {
+		if f.shard == ofArtifacts {
+			gauge(m.objects, float64(f.bytes))
+			if f.limit > 0 {
+				gauge(m.objectMax, float64(f.limit))
+			}
+			continue
+		}
 		shard := strconv.Itoa(f.shard)
 		gauge(m.bytes, float64(f.bytes), shard)
 		gauge(m.records, float64(f.records), shard)
@@ -74,19 +86,26 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// fill is how full a shard of the log is.
+// ofArtifacts stands for the store of the artifacts where a shard is asked for.
+const ofArtifacts = -1
+
+// fill is how full a shard of the log is, or the store of the artifacts.
 type fill struct {
 	shard          int
 	bytes, records uint64
 	limit          int64 // of bytes; not above 0: none
 }
 
-// fills returns the fill of every shard that exists.
+// fills returns the fill of every shard that exists, and of the store of the artifacts.
 func (c *Client) fills(ctx context.Context) ([]fill, error) {
 	var found []fill
 	streams := c.js.ListStreams(ctx)
 	for info := range streams.Info() {
-		if shard, ok := shardOf(info.Config.Name); ok {
+		shard, ok := shardOf(info.Config.Name)
+		if info.Config.Name == objectStream(BucketArtifacts) {
+			shard, ok = ofArtifacts, true
+		}
+		if ok {
 			found = append(found, fill{
 				shard: shard, bytes: info.State.Bytes, records: info.State.Msgs, limit: info.Config.MaxBytes,
 			})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/envelope"
@@ -53,6 +54,12 @@ type Flags struct {
 	MaxJobsPerSession          int `group:"Limits" help:"Most open jobs of one session." default:"1000"`
 	MaxJobsPerPrincipal        int `group:"Limits" help:"Most open jobs of one principal in the sessions that this edge holds." default:"10000"`
 	Rate                       int `group:"Limits" help:"Messages a second that a session may send, twice as many at once; what is over it is refused. 0 for any number." default:"1000"`
+
+	MaxArtifactBytes     int64         `group:"Artifacts" help:"Largest artifact, decoded, that travels in an envelope: at most three quarters of 6 MiB, or of --max-envelope-bytes if that is more." default:"4194304"`
+	ArtifactRetention    time.Duration `group:"Artifacts" help:"How long an artifact is kept for which its client does not say." default:"1h"`
+	ArtifactMaxRetention time.Duration `group:"Artifacts" help:"How long an artifact is kept at most, whatever its client says." default:"24h"`
+	ArtifactMaxBytes     int64         `group:"Artifacts" help:"Size at which the store of all artifacts refuses more; 0 for what the disk allows." default:"0"`
+	ArtifactMemory       int64         `group:"Artifacts" help:"Bounds the envelopes over --max-envelope-bytes that this edge reads and stores at a time, in bytes." default:"67108864"`
 
 	MaxQueue       time.Duration `group:"Jobs" help:"How long a job may wait for a worker before it fails with DEADLINE_EXCEEDED." default:"24h"`
 	MaxRuntime     time.Duration `group:"Jobs" help:"How long an attempt at a job may run; and --max-queue and this together, how long a job may take." default:"24h"`
@@ -103,6 +110,8 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--ack-window %d: must not be negative", f.AckWindow)
 	case f.LogMaxBytes < 0:
 		return fmt.Errorf("--log-max-bytes %d: must not be negative", f.LogMaxBytes)
+	case f.ArtifactMaxBytes < 0:
+		return fmt.Errorf("--artifact-max-bytes %d: must not be negative", f.ArtifactMaxBytes)
 	case strings.ContainsAny(f.Name, " \t\n"):
 		return fmt.Errorf("--name %q: must not contain spaces", f.Name)
 	}
@@ -113,6 +122,7 @@ func (f *Flags) check() error {
 		{"--session-lease", f.SessionLease}, {"--resume-window", f.ResumeWindow}, {"--idle-ping", f.IdlePing},
 		{"--handshake-timeout", f.HandshakeTimeout}, {"--write-timeout", f.WriteTimeout},
 		{"--drain-timeout", f.DrainTimeout}, {"--max-queue", f.MaxQueue}, {"--max-runtime", f.MaxRuntime}, {"--idempotency-ttl", f.IdempotencyTTL}, {"--retention", f.Retention},
+		{"--artifact-retention", f.ArtifactRetention}, {"--artifact-max-retention", f.ArtifactMaxRetention},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s %s: must be above 0", d.flag, d.value)
@@ -122,7 +132,24 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--max-queue %s and --max-runtime %s together must be less than --retention %s: "+
 			"a job must have ended before the log forgets it", f.MaxQueue, f.MaxRuntime, f.Retention)
 	}
+	if err := f.checkArtifacts(); err != nil {
+		return err
+	}
 	return f.checkExposure()
+}
+
+// checkArtifacts refuses limits that no envelope can keep.
+func (f *Flags) checkArtifacts() error {
+	largest := envelope.LargestMaxBytes(envelope.Limits{MaxBytes: f.MaxEnvelopeBytes})
+	switch most := artifact.MaxInline(largest); {
+	case f.MaxArtifactBytes < 1 || f.MaxArtifactBytes > most:
+		return fmt.Errorf("--max-artifact-bytes %d: must be from 1 to %d, as an envelope has at most %d bytes", f.MaxArtifactBytes, most, largest)
+	case f.MaxEnvelopeBytes < largest && f.ArtifactMemory < int64(largest):
+		return fmt.Errorf("--artifact-memory %d: must have room for one envelope of %d bytes", f.ArtifactMemory, largest)
+	case f.ArtifactRetention > f.ArtifactMaxRetention:
+		return fmt.Errorf("--artifact-retention %s: must not be above --artifact-max-retention %s", f.ArtifactRetention, f.ArtifactMaxRetention)
+	}
+	return nil
 }
 
 // checkExposure refuses to open a runtime to a network without anybody having to say who he is.
@@ -169,6 +196,7 @@ func (f *Flags) topology() jetstream.Topology {
 	return jetstream.Topology{
 		Shards: f.Shards, Replicas: f.Replicas, Retention: f.Retention, MaxBytes: f.LogMaxBytes,
 		ResumeWindow: f.ResumeWindow, IdempotencyTTL: f.IdempotencyTTL,
+		ArtifactMaxBytes: f.ArtifactMaxBytes,
 	}
 }
 
@@ -212,5 +240,7 @@ func (f *Flags) edge(name string) edge.Config {
 		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
 		MaxSubscriptions:    f.MaxSubscriptionsPerSession,
 		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,
+		MaxArtifactBytes: f.MaxArtifactBytes, ArtifactMemory: f.ArtifactMemory,
+		ArtifactRetention: f.ArtifactRetention, MaxArtifactRetention: f.ArtifactMaxRetention,
 	}
 }

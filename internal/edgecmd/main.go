@@ -137,7 +137,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 	cfg := flags.edge(name)
 	cfg.Auth, cfg.Logger = set, logger
 	server, err := edge.New(edge.Params{
-		Config: cfg, Log: client, Tools: tools.Table,
+		Config: cfg, Log: client, Tools: tools.Table, Artifacts: client.Artifacts(),
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
 		Metrics: edge.NewMetrics(metrics),
 	})

@@ -130,6 +130,23 @@ func (p *Peer) SendRaw(frame string) {
 	require.NoError(p.t, p.TryWrite(websocket.MessageText, []byte(frame)))
 }
 
+// SendPart sends the beginning of a text frame, and returns what sends the rest.
+func (p *Peer) SendPart(frame string, bytes int) (finish func()) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*Wait)
+	p.t.Cleanup(cancel)
+	w, err := p.conn.Writer(ctx, websocket.MessageText)
+	require.NoError(p.t, err)
+	_, err = w.Write([]byte(frame[:bytes]))
+	require.NoError(p.t, err)
+	return func() {
+		p.t.Helper()
+		_, err := w.Write([]byte(frame[bytes:]))
+		require.NoError(p.t, err)
+		require.NoError(p.t, w.Close())
+	}
+}
+
 // SendBinary sends a binary frame.
 func (p *Peer) SendBinary(frame []byte) {
 	p.t.Helper()
