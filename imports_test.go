@@ -50,6 +50,7 @@ var elsewhere = []struct {
 	{"github.com/prometheus/client_golang", []string{"edge", "internal/admin", "jetstream", "worker"}, true, "the core counts nothing, and client programs need no metrics"},
 	{"github.com/vbauerster/mpb", []string{"internal/demo"}, false, "progress bars belong to the demonstration"},
 	{"github.com/lmittmann/tint", []string{"internal/cli"}, false, "how logs look is for programs to say; packages take a *slog.Logger"},
+	{"go.opentelemetry.io/otel", []string{"client", "worker"}, true, "traces begin and end where work is asked for and done; an edge carries what it is given"},
 	{"github.com/golang-jwt/jwt", []string{"auth", "credential"}, true, "one package reads tokens, one makes them"},
 	{"github.com/MicahParks", []string{"auth"}, true, "one package reads keys"},
 	{"github.com/oklog/ulid", []string{"envelope"}, true, "one package mints ids"},

@@ -21,6 +21,8 @@ var (
 	// not bring the answer, and sending it again could do its work twice. The job may run, or may not exist. An
 	// idempotency key avoids this.
 	ErrOutcomeUnknown = errors.New("client: connection lost before the answer, outcome unknown")
+	// ErrNotNegotiated: the session and the edge have not agreed on what was asked for.
+	ErrNotNegotiated = errors.New("client: not negotiated")
 	// ErrWrongNonce: a pong did not carry the nonce of the ping that it answers.
 	ErrWrongNonce = errors.New("client: pong does not carry the nonce of its ping")
 )

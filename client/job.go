@@ -68,7 +68,8 @@ func WithTrace(traceID, spanID string) InvokeOption {
 
 // Invoke asks for tool, a name or name@version, with args: anything that encodes to JSON, a json.RawMessage as it is.
 // It returns when the request is queued; what became of it is the Job's to tell. ctx bounds the wait for room in the
-// queue, not the job.
+// queue, not the job. An OpenTelemetry span in ctx is what the job's spans and events follow (open dialect EX-5), unless
+// WithTrace names another one.
 func (s *Session) Invoke(ctx context.Context, tool string, args any, options ...InvokeOption) (*Job, error) {
 	arguments, err := json.Marshal(args)
 	if err != nil {
@@ -83,6 +84,9 @@ func (s *Session) Invoke(ctx context.Context, tool string, args any, options ...
 		return nil, err
 	}
 	e.IdempotencyKey, e.TraceID, e.SpanID = i.key, i.trace, i.span
+	if i.trace == "" && i.span == "" {
+		traceFrom(ctx, e)
+	}
 	r, err := s.asRequest(e)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (s *Session) receive(l *link, raw []byte) error {
 // decode reads a frame and shows it to the hook. A frame that this client does not know still has its number, since a
 // later edge may send types that are new.
 func (s *Session) decode(raw []byte) (e *envelope.Envelope, seq uint64) {
-	e, err := envelope.Decode(raw, envelope.Limits{MaxBytes: s.cfg.MaxMessageBytes, MaxKeys: s.cfg.MaxMessageBytes})
+	e, err := envelope.DecodeWith(raw, envelope.Limits{MaxBytes: s.cfg.MaxMessageBytes, MaxKeys: s.cfg.MaxMessageBytes}, s.Speaks)
 	if err != nil {
 		e = nil
 		var numbered struct {

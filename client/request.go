@@ -22,6 +22,7 @@ type request struct {
 	again   bool // may be sent on another connection when its outcome is unknown
 	oneLink bool // means nothing on another connection
 	closes  bool // is the session.close
+	mute    bool // has no answer: done once it is written
 
 	// Guarded by Session.mu.
 	order uint64 // of submission

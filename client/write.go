@@ -51,7 +51,11 @@ func (s *Session) writeRequest(l *link, r *request) error {
 	if !s.outgoing(r, l.epoch) {
 		return nil
 	}
-	return l.write(r.frame)
+	err := l.write(r.frame)
+	if err == nil && r.mute && s.take(r.id) != nil {
+		r.answer(nil, time.Now())
+	}
+	return err
 }
 
 // writeFence asks for something whose answer is numbered and changes nothing: the end of a job that cannot exist (open

@@ -32,7 +32,9 @@ func (s *session) answer(msg *envelope.Envelope, typ envelope.Type, payload any)
 
 // nack refuses a message; the session goes on.
 func (s *session) nack(msg *envelope.Envelope, code envelope.Code, text string) {
-	s.reply(s.newNack(msg.ID, code, text, nil))
+	e := s.newNack(msg.ID, code, text, nil)
+	e.TraceID = msg.TraceID
+	s.reply(e)
 }
 
 // nackID is nack for a message of which at most the id could be read.

@@ -37,6 +37,9 @@ type Config struct {
 	// EnforceCapabilities refuses with UNIMPLEMENTED what needs a capability that was not negotiated (open dialect CP-4).
 	// Off, everything works for everybody, as clients of 2.0.0 rely on.
 	EnforceCapabilities bool
+	// Extensions are the names of extensions (open dialect EX-1) that clients and tools may speak: the edge carries their
+	// messages between a client that proposes the name and its jobs, and knows no more of them.
+	Extensions []string
 	// Codes is the error vocabulary sent to clients. Default: the one of 2.0.
 	Codes envelope.Vocabulary
 	// MaxEnvelopeBytes bounds an envelope from a client. Default 1 MiB.
@@ -142,6 +145,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Capabilities == nil {
 		c.Capabilities = DefaultCapabilities()
+	}
+	for _, name := range c.Extensions {
+		if !envelope.IsExtension(envelope.Type(name)) {
+			return c, fmt.Errorf("edge: Extensions: %q is no name of an extension, such as arcpx.acme.v1 or com.acme.v1", name)
+		}
 	}
 	switch c.OnSessionClose {
 	case "":

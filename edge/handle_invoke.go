@@ -186,6 +186,8 @@ func (inv *invocation) record() (*record.Record, error) {
 		return nil, err
 	}
 	rec.Sender, rec.Codes, rec.MaxRuntime, rec.NotBefore = inv.sender, inv.codes, inv.maxRuntime, inv.due
+	trace := inv.msg.TraceContext()
+	rec.TraceParent, rec.TraceState = trace.Parent, trace.State
 	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
 	return rec, nil
 }

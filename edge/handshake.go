@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/arcp-nats/arcp/auth"
@@ -114,7 +115,7 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 	now := time.Now().UTC()
 	lease := newLease(now, srv.cfg.SessionLease, identity.ExpiresAt)
 	token := newResumeToken(h.session)
-	start := view.New(srv.home(), f.pos.Load())
+	start := view.New(srv.home(), f.pos.Load(), h.capabilities.Extensions...)
 	store, err := createSession(ctx, srv.sessions, sessionRecord{
 		Session: h.session, Principal: identity.Principal, Dialect: dialectOpen,
 		Place: srv.home(), Capabilities: h.capabilities,
@@ -180,6 +181,7 @@ func (srv *Server) negotiate(client envelope.Capabilities) envelope.Capabilities
 		yes := true
 		offered.Anonymous = &yes
 	}
+	offered.Extensions = slices.Concat(offered.Extensions, srv.cfg.Extensions)
 	agents := srv.tools.Agents()
 	offered.Agents = &agents
 	return envelope.Negotiate(offered, client)

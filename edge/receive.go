@@ -20,7 +20,7 @@ func (c *conn) receive(data []byte) (outcome string) {
 			return frameEarly
 		}
 	}
-	msg, err := envelope.Decode(data, c.srv.limits)
+	msg, err := c.decode(s, data)
 	if s != nil && c.tooSoon(s, msg, err) {
 		return frameOverRate
 	}
@@ -35,11 +35,12 @@ func (c *conn) receive(data []byte) (outcome string) {
 	if c.dedup.repeated(msg.ID) {
 		return frameRepeated // open dialect TR-2
 	}
-	row, _ := envelope.Lookup(msg.Type)
+	row, known := envelope.Lookup(msg.Type)
 	if s == nil {
 		return c.receiveUnopened(row, msg)
 	}
 	s.confirm()
+	nameTrace(msg)
 	if s.gate(msg) {
 		return frameUnsupported
 	}
@@ -47,12 +48,34 @@ func (c *conn) receive(data []byte) (outcome string) {
 	case handle != nil:
 		handle(c, s, msg)
 		return frameHandled
+	case !known: // an extension that the session has negotiated
+		handleExtension(c, s, msg)
+		return frameHandled
 	case row.Direction == envelope.RuntimeToClient:
 		s.nack(msg, envelope.CodeInvalidArgument, "type: "+string(msg.Type)+" is sent by the runtime only")
 	default:
 		s.nack(msg, envelope.CodeUnimplemented, "type: "+string(msg.Type)+" is not implemented by this runtime")
 	}
 	return frameUnsupported
+}
+
+// decode reads an envelope. Which extensions are known is the session's to say (open dialect EX-3).
+func (c *conn) decode(s *session, data []byte) (*envelope.Envelope, error) {
+	if s == nil || len(s.capabilities.Extensions) == 0 {
+		return envelope.Decode(data, c.srv.limits)
+	}
+	return envelope.DecodeWith(data, c.srv.limits, s.speaks)
+}
+
+// nameTrace gives a message that has its trace in extensions only (open dialect EX-5) the ids of it, so that what is said
+// because of the message names it too.
+func nameTrace(msg *envelope.Envelope) {
+	if msg.TraceID != "" || len(msg.Extensions) == 0 {
+		return
+	}
+	if trace, span, ok := msg.TraceContext().IDs(); ok {
+		msg.TraceID, msg.SpanID = trace, span
+	}
 }
 
 // tooSoon counts a message and refuses one over the session's rate, before its id is remembered: sent again it is not

@@ -165,7 +165,7 @@ var catalogue = [...]Row{
 	{Type: TypeEventEmit, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[EventEmit], Support: Implemented, Proof: "TestTelemetryOfClients", Note: "from clients to the subscribers of their principal; not answered unless refused"},
 	{Type: TypeLog, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[Log], Support: Implemented, Proof: "TestJB7HandlersCanSpeak", Note: "from jobs, and from clients to subscribers"},
 	{Type: TypeMetric, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[Metric], Support: Implemented, Proof: "TestJobEvents", Note: "from jobs, and from clients to subscribers"},
-	{Type: TypeTraceSpan, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[TraceSpan], Support: Implemented, Proof: "TestTelemetryOfClients", Note: "from clients to the subscribers of their principal; not answered unless refused"},
+	{Type: TypeTraceSpan, Group: GroupTelemetry, Direction: Both, Countable: true, New: payload[TraceSpan], Support: Implemented, Proof: "TestSpansAreTold", Note: "from jobs, and from clients to subscribers"},
 }
 
 var catalogueIndex = func() map[string]*Row {

@@ -17,7 +17,12 @@ import (
 //
 // The error is always a [*DecodeError]. It carries the message's id whenever
 // one can be found, so that the answer can name it.
-func Decode(data []byte, lim Limits) (*Envelope, error) {
+func Decode(data []byte, lim Limits) (*Envelope, error) { return DecodeWith(data, lim, nil) }
+
+// DecodeWith is Decode for a session that has negotiated extensions: a type
+// that is an extension name (EX-1) is read like one of the catalogue if speaks
+// says so. Its payload is any JSON object.
+func DecodeWith(data []byte, lim Limits, speaks func(extension string) bool) (*Envelope, error) {
 	lim = lim.withDefaults()
 	if most := max(lim.MaxBytes, largestMaxBytes); len(data) > most {
 		// Too much even to look for an id.
@@ -29,7 +34,7 @@ func Decode(data []byte, lim Limits) (*Envelope, error) {
 	if fault != nil {
 		return nil, describe(fault, data)
 	}
-	r := reader{compact: compact}
+	r := reader{compact: compact, speaks: speaks}
 	e, fault := r.read(data)
 	if fault == nil && r.row == nil {
 		fault = unknownType(r.typeName, e.Extensions)
@@ -115,8 +120,9 @@ func isOptional(extensions json.RawMessage) bool {
 
 // reader makes one pass over the members of an envelope.
 type reader struct {
-	compact bool // the input has no white space between tokens
-	anyType bool // the type need not be in the catalogue
+	compact bool                        // the input has no white space between tokens
+	anyType bool                        // the type need not be in the catalogue
+	speaks  func(extension string) bool // nil: none
 
 	e        Envelope
 	id       MessageID
@@ -307,6 +313,9 @@ func (r *reader) readType(scan *scanner) error {
 		r.row, r.typeName = row, string(row.Type)
 	} else {
 		r.typeName = string(name)
+		if r.speaks != nil && Classify(r.typeName) == ClassExtension && r.speaks(r.typeName) {
+			r.row = &extensionRow
+		}
 	}
 	r.e.Type = Type(r.typeName)
 	return nil

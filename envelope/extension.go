@@ -30,6 +30,14 @@ func (c Class) String() string {
 	}
 }
 
+// extensionRow stands for the types of extensions, of which the runtime knows
+// no more than the name.
+var extensionRow = Row{Direction: Both, Countable: true}
+
+// IsExtension reports whether a type is the name of an extension. Such types
+// are countable.
+func IsExtension(t Type) bool { return Classify(string(t)) == ClassExtension }
+
 // Classify sorts a type string by the first match of EX-2.
 func Classify(name string) Class {
 	switch {

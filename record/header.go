@@ -26,6 +26,7 @@ const (
 	headerDepth       = "Arcp-Depth"          // decimal, above 0
 	headerDetached    = "Arcp-Detached"       // "true" or absent
 	headerTraceParent = "traceparent"         // as W3C names it
+	headerTraceState  = "tracestate"          // the same
 	headerMsgID       = "Nats-Msg-Id"         // as NATS names it
 )
 
@@ -69,6 +70,9 @@ func (r *Record) Header() map[string][]string {
 	}
 	if r.TraceParent != "" {
 		set(headerTraceParent, subjects.Escape(r.TraceParent))
+	}
+	if r.TraceState != "" {
+		set(headerTraceState, subjects.Escape(r.TraceState))
 	}
 	if r.MsgID != "" {
 		set(headerMsgID, subjects.Escape(r.MsgID))
@@ -176,6 +180,7 @@ func Parse(subject string, header map[string][]string, body []byte) (*Record, er
 	}{
 		{headerSender, &r.Sender},
 		{headerTraceParent, &r.TraceParent},
+		{headerTraceState, &r.TraceState},
 		{headerMsgID, &r.MsgID},
 	} {
 		token := first(header, text.name)

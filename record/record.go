@@ -28,6 +28,7 @@ type Record struct {
 	Depth       int                 // lane Invoke: how many jobs stand above this one
 	Detached    bool                // lane Invoke: the job may outlive Parent
 	TraceParent string              // W3C trace context
+	TraceState  string              // the same, what tracing systems add to it
 	MsgID       string              // the log stores a second record with the same one only once; "" for none
 	Body        []byte              // NDJSON without a newline at the end
 

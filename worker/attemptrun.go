@@ -45,6 +45,8 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 		speaker: newSpeaker(inv, w.cfg.MaxEventBytes),
 		out:     w.newOutbox(inv, d.Attempt),
 		bus:     w.bus,
+
+		extensions: inputReader[Extension]{pick: pickExtensions},
 	}
 	if a.tool != nil {
 		a.job.tool = a.tool.ref
@@ -146,6 +148,8 @@ func (a *attempt) run() ending {
 	if !a.admit() {
 		return conclude(nil, context.Canceled, contextCause(a.ctx))
 	}
+	ctx, span := a.job.speaker.beginTrace(a.ctx, a.job.inv, a.tool.ref.String(), a.d.Attempt)
+	defer span.End()
 	if err := a.announce(); err != nil {
 		a.tool.slots.Release(1)
 		if cause := contextCause(a.ctx); cause != nil {
@@ -154,7 +158,9 @@ func (a *attempt) run() ending {
 		a.log.Error("job.started cannot be stored", "error", err)
 		return ending{}
 	}
-	return a.handle()
+	e := a.handle(ctx)
+	endTrace(span, e)
+	return e
 }
 
 // admit waits until the tool may run one more job, and tells whether the job
@@ -211,15 +217,15 @@ type returned struct {
 }
 
 // handle calls the handler and waits for it, or, once its context has ended,
-// for the grace that comes with the cause.
-func (a *attempt) handle() ending {
-	ctx, release := a.ctx, context.CancelFunc(func() {})
+// for the grace that comes with the cause. ctx is the attempt's.
+func (a *attempt) handle(ctx context.Context) ending {
+	release := context.CancelFunc(func() {})
 	timeout := a.tool.opts.Timeout
 	if limit := a.d.Record.MaxRuntime; limit > 0 && (timeout == 0 || limit < timeout) {
 		timeout = limit
 	}
 	if timeout > 0 {
-		ctx, release = context.WithTimeoutCause(a.ctx, timeout, ErrTimeout)
+		ctx, release = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 	}
 	defer release()
 

@@ -141,7 +141,10 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 				first = false
 				return
 			}
-			// There was a gap. What runs may have been cancelled in it.
+			// There was a gap. What runs may have been cancelled in it, or spoken to.
+			for _, a := range w.held.all(nil) {
+				a.job.extensions.missed()
+			}
 			w.inputs.Go(func() {
 				for _, a := range w.held.all(nil) {
 					if a.d.Record.Subject.Shard == shard {
@@ -163,6 +166,7 @@ func (w *Worker) input(book *cancelBook, r *record.Record) {
 	if cancel == nil {
 		if a := w.holder(r); a != nil {
 			a.job.inbox.offer(r)
+			a.job.extensions.offer(r)
 		}
 		return
 	}

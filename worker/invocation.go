@@ -3,6 +3,7 @@ package worker
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 
 	"github.com/arcp-nats/arcp/envelope"
@@ -45,13 +46,16 @@ func readInvocation(rec *record.Record) (invocation, error) {
 // speaker makes the envelopes of one attempt: the ids that every job event
 // carries (open dialect TR-5, section 6 item 25).
 type speaker struct {
-	session  envelope.SessionID
-	job      envelope.JobID
-	invoke   envelope.MessageID
-	trace    string
-	span     string // of this attempt
-	parent   string // span of the invoke
-	maxBytes int
+	session envelope.SessionID
+	job     envelope.JobID
+	invoke  envelope.MessageID
+	trace   string
+	span    string // of this attempt
+	parent  string // span of the invoke
+	// extensions carry the trace back to a submitter that sent it in extensions
+	// (open dialect EX-5).
+	extensions json.RawMessage
+	maxBytes   int
 }
 
 func newSpeaker(inv invocation, maxBytes int) speaker {
@@ -79,6 +83,7 @@ func (s *speaker) line(t envelope.Type, payload any) (line, error) {
 	}
 	e.SessionID, e.JobID, e.CorrelationID = s.session, s.job, s.invoke
 	e.TraceID, e.SpanID, e.ParentSpanID = s.trace, s.span, s.parent
+	e.Extensions = s.extensions
 	body, err := e.Encode()
 	if err != nil {
 		return line{}, &envelope.Error{
@@ -99,6 +104,7 @@ func (inv invocation) header(sender string, attempt int) record.Record {
 		Sender:      sender,
 		Principal:   inv.rec.Principal,
 		TraceParent: inv.rec.TraceParent,
+		TraceState:  inv.rec.TraceState,
 	}
 }
 

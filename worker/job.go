@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -47,6 +48,10 @@ type Job struct {
 
 	checkpoints checkpoints
 	inbox       inbox
+	extensions  inputReader[Extension]
+
+	traceOnce   sync.Once
+	mintedTrace string // see ownTrace
 }
 
 // ID is the job's id.
@@ -191,10 +196,14 @@ func optional(what string, value any) (json.RawMessage, error) {
 }
 
 func (j *Job) say(ctx context.Context, t envelope.Type, payload any) error {
+	return j.sayAs(ctx, &j.speaker, t, payload)
+}
+
+func (j *Job) sayAs(ctx context.Context, as *speaker, t envelope.Type, payload any) error {
 	if err := contextCause(ctx); err != nil {
 		return err
 	}
-	l, err := j.speaker.line(t, payload)
+	l, err := as.line(t, payload)
 	if err != nil {
 		return err
 	}

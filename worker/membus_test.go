@@ -407,7 +407,7 @@ func newInvocation(t testing.TB, arguments string, change func(*envelope.Envelop
 		Principal: "alice", Session: string(session), Job: string(job),
 	}, accepted, invoke)
 	require.NoError(t, err)
-	made.Codes = r.Codes
+	made.Codes, made.TraceParent, made.TraceState = r.Codes, r.TraceParent, r.TraceState
 	return made
 }
 

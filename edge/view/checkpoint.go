@@ -26,6 +26,8 @@ type Checkpoint struct {
 	Shown []string `json:"shown,omitempty"`
 	// Subscriptions are those that are on.
 	Subscriptions map[envelope.SubscriptionID]Subscription `json:"subscriptions,omitempty"`
+	// Extensions are the names that the session has negotiated: they decide what is counted.
+	Extensions []string `json:"extensions,omitempty"`
 }
 
 // Checkpoint returns the view's state, but for what it remembers of jobs that have ended; later changes to the view do
@@ -34,6 +36,7 @@ func (v *View) Checkpoint() Checkpoint {
 	c := Checkpoint{
 		Seq: v.seq, Place: v.place, Pos: v.pos, Accepted: v.accepted, Jobs: maps.Clone(v.jobs), Shown: slices.Clone(v.shown),
 		Subscriptions: maps.Clone(v.subs),
+		Extensions:    v.extensions,
 	}
 	if len(v.watches) > 0 {
 		c.Watches = v.Watches()
@@ -49,7 +52,8 @@ func Restore(c Checkpoint) *View {
 	}
 	v := &View{
 		seq: c.Seq, place: c.Place, pos: c.Pos, accepted: c.Accepted, jobs: jobs, shown: slices.Clone(c.Shown),
-		subs: maps.Clone(c.Subscriptions),
+		subs:       maps.Clone(c.Subscriptions),
+		extensions: c.Extensions,
 	}
 	if len(c.Watches) > 0 {
 		v.watches = make(map[string]*Watch, len(c.Watches))

@@ -24,7 +24,7 @@ var home = view.Place{Feed: "edge-1"}
 
 // TestScripts runs testdata/*.txt. A script feeds records and shows what they render as:
 //
-//	new [pos=N]                 a fresh view
+//	new [pos=N] [extensions=(NAME,...)]   a fresh view, of a session that has negotiated extensions
 //	record                      one record a line: POS invoke JOB
 //	                                               POS event JOB|- [attempt=N] [by=NAME] TYPE[,TYPE...]
 //	                                               POS input JOB
@@ -45,7 +45,11 @@ func TestScripts(t *testing.T) {
 			case "new":
 				var pos uint64
 				d.MaybeScanArgs(t, "pos", &pos)
-				v = view.New(home, pos)
+				var extensions []string
+				if d.HasArg("extensions") {
+					d.ScanArgs(t, "extensions", &extensions)
+				}
+				v = view.New(home, pos, extensions...)
 				return ""
 			case "record":
 				var out strings.Builder

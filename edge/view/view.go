@@ -1,6 +1,8 @@
 package view
 
 import (
+	"slices"
+
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -47,6 +49,8 @@ type View struct {
 	// shown are those of them that ended last.
 	shown []string
 	subs  map[envelope.SubscriptionID]Subscription
+	// extensions are the names that the session has negotiated. They do not change.
+	extensions []string
 }
 
 // Run is the attempt at an open job that is being listened to.
@@ -59,9 +63,10 @@ type Run struct {
 	Last uint64 `json:"last,omitempty"`
 }
 
-// New returns the view of a session whose first record stands at a place after log position pos.
-func New(place Place, pos uint64) *View {
-	return &View{place: place, pos: pos, jobs: make(map[string]Run)}
+// New returns the view of a session whose first record stands at a place after log position pos, and that has negotiated
+// extensions: envelopes of these types are shown, and counted, and others of no type of the catalogue are not.
+func New(place Place, pos uint64, extensions ...string) *View {
+	return &View{place: place, pos: pos, jobs: make(map[string]Run), extensions: extensions}
 }
 
 // Seq is the event_seq of the last counted envelope, 0 before the first.
@@ -215,11 +220,12 @@ func (r *Run) Hear(rec *record.Record) bool {
 
 func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
 	row, known := envelope.Lookup(typ)
-	if !known {
-		return // an internal mark of the log, never shown
+	extension := !known && slices.Contains(v.extensions, string(typ))
+	if !known && !extension {
+		return // an internal mark of the log, never shown, or for sessions that have negotiated it
 	}
 	frame := Frame{Type: typ, Line: line}
-	if row.Countable {
+	if row.Countable || extension {
 		v.seq++
 		frame.Seq = v.seq
 	}

@@ -42,6 +42,7 @@ type Flags struct {
 	ResumeWindow        time.Duration `group:"Sessions" help:"How long after the last sign of its edge a session can be resumed." default:"10m"`
 	OnSessionClose      string        `group:"Sessions" help:"What session.close does to the session's jobs: cancel them, or detach, which lets them live on and the session be resumed." enum:"cancel,detach" default:"cancel"`
 	AckWindow           int           `group:"Sessions" help:"How many counted envelopes a client may have before it acknowledges the first of them; 0 for no window." default:"0"`
+	Extension           []string      `group:"Sessions" help:"Extension whose messages are carried between clients that propose it and their jobs, such as arcpx.acme.v1. Repeatable." placeholder:"NAME"`
 	EnforceCapabilities bool          `group:"Sessions" help:"Refuse what needs a capability that was not negotiated; clients of 2.0.0 rely on its not being so."`
 	IdlePing            time.Duration `group:"Sessions" help:"Silence after which a client is asked for a sign of life; after twice that the socket is closed, not the session." default:"30s"`
 	HandshakeTimeout    time.Duration `group:"Sessions" help:"Time from connecting to an open session; a resume may wait for its turn as long again." default:"10s"`
@@ -236,7 +237,8 @@ func (f *Flags) edge(name string) edge.Config {
 		SessionLease: f.SessionLease, ResumeWindow: f.ResumeWindow, HandshakeTimeout: f.HandshakeTimeout,
 		WriteTimeout: f.WriteTimeout, IdlePing: f.IdlePing, DrainTimeout: f.DrainTimeout,
 		MaxQueue: f.MaxQueue, MaxRuntime: f.MaxRuntime, MaxSchedule: f.maxSchedule(), OnSessionClose: edge.CloseAction(f.OnSessionClose),
-		ListScope: edge.ListScope(f.ListScope), EnforceCapabilities: f.EnforceCapabilities, AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
+		ListScope: edge.ListScope(f.ListScope), EnforceCapabilities: f.EnforceCapabilities, Extensions: f.Extension,
+		AckWindow: f.AckWindow, AllowOrigins: f.AllowOrigin,
 		MaxSessionsPerPrincipal: f.MaxSessionsPerPrincipal, MaxJobsPerSession: f.MaxJobsPerSession,
 		MaxSubscriptions:    f.MaxSubscriptionsPerSession,
 		MaxJobsPerPrincipal: f.MaxJobsPerPrincipal, Rate: f.Rate,

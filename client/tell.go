@@ -1,0 +1,43 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// Tell sends an envelope that has no answer, and returns when it is on its way: what the edge refuses comes back as a nack,
+// which Config.OnEnvelope sees. With a connection that is lost in between it fails with ErrOutcomeUnknown. The session_id
+// of e is set.
+func (s *Session) Tell(ctx context.Context, e *envelope.Envelope) error {
+	r, err := s.asRequest(e)
+	if err != nil {
+		return err
+	}
+	r.mute = true
+	_, err = s.roundTrip(ctx, r)
+	return err
+}
+
+// Speaks reports whether an extension was negotiated (open dialect EX-1): both Config.Capabilities and the edge list it.
+func (s *Session) Speaks(extension string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.capabilities.Extensions, extension)
+}
+
+// Extend says something to a job of the session's principal in an extension that was negotiated. payload is any value that
+// encodes as a JSON object. What the job says in the extension is among its events, with the name as their type.
+func (s *Session) Extend(ctx context.Context, job envelope.JobID, extension string, payload any) error {
+	if !s.Speaks(extension) {
+		return fmt.Errorf("client: extension %q: %w", extension, ErrNotNegotiated)
+	}
+	e, err := envelope.New(envelope.Type(extension), payload)
+	if err != nil {
+		return err
+	}
+	e.JobID = job
+	return s.Tell(ctx, e)
+}
