@@ -37,6 +37,21 @@ func told(t *testing.T, p *wstest.Peer, sub string) (lines []string, end wstest.
 	}
 }
 
+// stored waits until n log lines since a message are in the log: until a session of its own has been told of them. That a
+// session was answered says only that what it had said before was read.
+func (w *subscribing) stored(t *testing.T, after string, n int) {
+	t.Helper()
+	p := wstest.Dial(t, w.first.url)
+	p.Open(aliceToken)
+	sub := subscribe(t, p, logs, after)
+	for seen := 0; seen < n; {
+		if event(t, p, sub).Type() == "log" {
+			seen++
+		}
+	}
+	p.Drop()
+}
+
 // texts are the numbers from one to another.
 func texts(from, to int) (all []string) {
 	for n := from; n <= to; n++ {
@@ -52,9 +67,9 @@ func TestBF1HistoryThenItsEndThenWhatComes(t *testing.T) {
 	for n := range 700 { // more than one mark shows
 		say(w.speaker, n+1)
 	}
-	w.speaker.Quiet()
+	w.stored(t, after, 700)
 	own := say(w.listener, 701)
-	w.listener.Quiet()
+	w.stored(t, after, 701)
 	sub := subscribe(t, w.listener, logs, after)
 	lines, end := told(t, w.listener, sub)
 	require.Equal(t, texts(1, 701), lines)
@@ -137,7 +152,7 @@ func TestI3ASubscriberIsResumedElsewhereInTheMiddleOfItsHistory(t *testing.T) {
 	for i := range n {
 		say(w.speaker, i+1)
 	}
-	w.speaker.Quiet()
+	w.stored(t, after, n)
 	p := wstest.Dial(t, small.url)
 	accepted := p.Open(aliceToken)
 	sub := subscribe(t, p, logs, after)

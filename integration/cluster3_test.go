@@ -96,7 +96,6 @@ func (c *natsCluster) roles() (leader, follower string) {
 		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
 		defer cancel()
 		streams := c.js.ListStreams(ctx)
-		found := 0
 		for info := range streams.Info() {
 			if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != 2 {
 				return false
@@ -106,11 +105,11 @@ func (c *natsCluster) roles() (leader, follower string) {
 					return false
 				}
 			}
-			if found++; info.Config.Name == subjects.StreamName(0) {
+			if info.Config.Name == subjects.StreamName(0) {
 				leader, follower = info.Cluster.Leader, info.Cluster.Replicas[0].Name
 			}
 		}
-		return streams.Err() == nil && found == 4 && leader != ""
+		return streams.Err() == nil && leader != ""
 	}, wstest.Wait, 100*time.Millisecond, "three copies of everything")
 	return leader, follower
 }

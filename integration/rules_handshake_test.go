@@ -268,13 +268,13 @@ func TestCP2BooleansMeet(t *testing.T) {
 		caps, _ := p.Expect("session.accepted").Payload()["capabilities"].(map[string]any)
 		require.Equal(t, want, caps["streaming"], name)
 		require.NotContains(t, caps, "mtls_nonsense")
+		require.NotContains(t, caps, "agent_handoff")
 	}
 	// What the runtime does not have: absent stays absent, anything else is false.
 	p := wstest.Dial(t, e.url)
 	p.Send("session.open", open("bearer", aliceToken, map[string]any{"agent_handoff": true}))
 	caps, _ := p.Expect("session.accepted").Payload()["capabilities"].(map[string]any)
 	require.Equal(t, false, caps["agent_handoff"])
-	require.NotContains(t, caps, "scheduled_jobs")
 }
 
 func TestCP4CapabilitiesGateNothing(t *testing.T) {
