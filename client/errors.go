@@ -37,14 +37,18 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("client: event_seq %d where %d was due: envelopes are missing", e.Got, e.Want)
 }
 
-// OverflowError ends the Events of a job whose unread events exceed the buffer of the job or of the session.
+// OverflowError ends the Events of a job or subscription whose unread events exceed its buffer, or that of the session.
 type OverflowError struct {
-	Job   envelope.JobID
-	Limit int // bytes
+	Job          envelope.JobID
+	Subscription envelope.SubscriptionID // in place of a job
+	Limit        int                     // bytes
 }
 
-// Error names the job and the limit.
+// Error names the job or subscription, and the limit.
 func (e *OverflowError) Error() string {
+	if e.Subscription != "" {
+		return fmt.Sprintf("client: unread events of %s exceed %d bytes", e.Subscription, e.Limit)
+	}
 	return fmt.Sprintf("client: unread events of %s exceed %d bytes", e.Job, e.Limit)
 }
 

@@ -111,6 +111,10 @@ func (s *Session) dispatch(e *envelope.Envelope, size int) {
 	if e.CorrelationID != "" {
 		s.settleRequest(e)
 	}
+	if e.SubscriptionID != "" {
+		s.dispatchSubscribed(e, size)
+		return
+	}
 	if e.JobID == "" {
 		return
 	}
@@ -155,6 +159,9 @@ func (s *Session) settleRequest(e *envelope.Envelope) {
 	}
 	if r.job == nil {
 		if s.take(r.id) != nil {
+			if r.subscription != nil && e.Type == envelope.TypeSubscribeAccepted {
+				s.beginSubscription(r.subscription, e)
+			}
 			r.answer(e, time.Now())
 		}
 		return

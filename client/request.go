@@ -19,6 +19,8 @@ type request struct {
 	frame []byte
 	job   *Job // of a tool.invoke; nil for the others
 
+	subscription *Subscription // of a subscribe; nil for the others
+
 	again   bool // may be sent on another connection when its outcome is unknown
 	oneLink bool // means nothing on another connection
 	closes  bool // is the session.close

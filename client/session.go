@@ -51,10 +51,12 @@ type Session struct {
 	order        uint64 // requests made so far
 	pending      map[envelope.MessageID]*request
 	jobs         map[envelope.JobID][]*Job // accepted and not ended
-	ended        endedJobs
-	closing      bool        // Close was called
-	ask          *refreshAsk // waits to be answered
-	renewing     bool        // a goroutine of renewals answers
+
+	subscriptions map[envelope.SubscriptionID]*Subscription
+	ended         endedJobs
+	closing       bool        // Close was called
+	ask           *refreshAsk // waits to be answered
+	renewing      bool        // a goroutine of renewals answers
 
 	renewals sync.WaitGroup
 }
@@ -77,6 +79,8 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 		ackDue:  make(chan struct{}, 1),
 		pending: make(map[envelope.MessageID]*request),
 		jobs:    make(map[envelope.JobID][]*Job),
+
+		subscriptions: make(map[envelope.SubscriptionID]*Subscription),
 	}
 	var failures []error
 	for i, url := range cfg.URLs {
@@ -194,8 +198,8 @@ func (s *Session) finish(why error) {
 	why = context.Cause(s.ctx)
 	s.log.Info("session ended", "session", s.id, "error", why)
 	s.mu.Lock()
-	requests, jobs := s.pending, s.jobs
-	s.pending, s.jobs = nil, nil
+	requests, jobs, subscriptions := s.pending, s.jobs, s.subscriptions
+	s.pending, s.jobs, s.subscriptions = nil, nil, nil
 	s.mu.Unlock()
 	for _, r := range requests {
 		if r.epoch > 0 && !errors.Is(why, ErrClosed) {
@@ -203,6 +207,9 @@ func (s *Session) finish(why error) {
 		} else {
 			r.fail(why)
 		}
+	}
+	for _, sub := range subscriptions {
+		sub.events.finish(why)
 	}
 	for _, same := range jobs {
 		for _, j := range same {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 )
@@ -25,45 +26,51 @@ const (
 	maxSearches = 4
 )
 
-// positionsAfter returns, for each shard, a position that what was logged after a message stands after: its own position
-// in its shard, and the time of its storing in the others. DATA_LOSS: it is not retained, or never was.
-func (srv *Server) positionsAfter(ctx context.Context, tokens []string, id envelope.MessageID, ends map[int]uint64) (map[int]uint64, error) {
+// beginAfter makes a subscription begin after a message: in its shard after its place, in the others at the time of its
+// storing. The history ends where the subscription would have begun. DATA_LOSS: the message is not retained, or never was.
+func (srv *Server) beginAfter(ctx context.Context, sub *view.Subscription, id envelope.MessageID) error {
 	select {
 	case srv.searches <- struct{}{}:
 		defer func() { <-srv.searches }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	found, err := srv.findMessage(ctx, tokens, id, ends)
+	ends := sub.Pos
+	found, line, err := srv.findMessage(ctx, sub.Principals, id, ends)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if found == nil {
-		return nil, envelope.Errorf(envelope.CodeDataLoss, "payload.since.after_message_id: the log does not hold this message (any longer)")
+		return envelope.Errorf(envelope.CodeDataLoss, "payload.since.after_message_id: the log does not hold this message (any longer)")
 	}
-	positions := maps.Clone(ends)
+	sub.Until, sub.Pos = ends, maps.Clone(ends)
 	for shard, end := range ends {
 		if shard == found.Subject.Shard {
-			positions[shard] = min(found.Seq, end)
+			sub.Pos[shard] = found.Seq
 			continue
 		}
 		pos, err := srv.log.PositionAt(ctx, shard, found.Time)
 		switch {
 		case err == nil:
-			positions[shard] = min(pos-1, end)
+			sub.Pos[shard] = min(pos-1, end)
 		case envelope.CodeOf(err) != envelope.CodeNotFound:
-			return nil, err
+			return err
 		}
 	}
-	return positions, nil
+	if shard := found.Subject.Shard; line < len(found.Types) { // more was stored with it, after it
+		sub.Pos[shard] = found.Seq - 1
+		sub.Begin = view.Middle{Shard: shard, Pos: found.Seq, Lines: line}
+	}
+	return nil
 }
 
-// findMessage returns the record of some principals that holds the message with an id, nil if there is none.
-func (srv *Server) findMessage(ctx context.Context, tokens []string, id envelope.MessageID, ends map[int]uint64) (found *record.Record, err error) {
+// findMessage returns the record of some principals that holds the message with an id, and its line, from 1. It is nil if
+// there is none.
+func (srv *Server) findMessage(ctx context.Context, tokens []string, id envelope.MessageID, ends map[int]uint64) (found *record.Record, line int, err error) {
 	look := func(shard int, from uint64, until time.Time) error {
 		searched := 0
 		return srv.log.ReadPrincipals(ctx, shard, tokens, from, ends[shard], func(rec *record.Record) bool {
-			if holds(rec, id) {
+			if line = lineOf(rec, id); line > 0 {
 				found = rec
 			}
 			searched++
@@ -77,30 +84,32 @@ func (srv *Server) findMessage(ctx context.Context, tokens []string, id envelope
 				err = look(shard, from, minted.Add(mintedAfter))
 			}
 			if found != nil || err != nil && envelope.CodeOf(err) != envelope.CodeNotFound {
-				return found, err
+				return found, line, err
 			}
 		}
 	}
 	for shard, end := range ends {
 		if err := look(shard, max(end, recentRecords)-recentRecords+1, time.Time{}); err != nil || found != nil {
-			return found, err
+			return found, line, err
 		}
 	}
-	return nil, nil
+	return nil, 0, nil
 }
 
-// holds reports whether one of the envelopes of a record has an id.
-func holds(rec *record.Record, id envelope.MessageID) bool {
+// lineOf returns the number of the envelope in a record that has an id, from 1, or 0. Marks are not looked at.
+func lineOf(rec *record.Record, id envelope.MessageID) int {
 	if !bytes.Contains(rec.Body, []byte(id)) {
-		return false
+		return 0
 	}
+	n := 0
 	for typ, line := range rec.Lines() {
+		n++
 		if strings.HasPrefix(string(typ), "_") {
 			continue
 		}
 		if e, err := envelope.DecodeStored(line); err == nil && e.ID == id {
-			return true
+			return n
 		}
 	}
-	return false
+	return 0
 }

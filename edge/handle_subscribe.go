@@ -105,9 +105,7 @@ func (s *session) subscription(ctx context.Context, payload *envelope.Subscribe)
 	if payload.Since.AfterMessageID == "" {
 		return nil, envelope.Errorf(envelope.CodeInvalidArgument, "payload.since.after_message_id: missing")
 	}
-	sub.Until = ends
-	sub.Pos, err = s.srv.positionsAfter(ctx, principals, payload.Since.AfterMessageID, ends)
-	return sub, err
+	return sub, s.srv.beginAfter(ctx, sub, payload.Since.AfterMessageID)
 }
 
 // principalsOf returns the tokens of the principals whose records a filter is about: the session's own, and, if the

@@ -113,12 +113,13 @@ func TestASubscriberKnowsItsGaps(t *testing.T) {
 	require.LessOrEqual(t, gap, uint64(from+4*maxShownRecords))
 }
 
-// TestHoldsLooksAtIDsOnly: a message is not found where its id is only mentioned, nor in a mark.
-func TestHoldsLooksAtIDsOnly(t *testing.T) {
-	rec := eventAt(7, "job_1", 1, "log", "_mark")
-	require.True(t, holds(rec, "msg_7.1"))
-	require.False(t, holds(rec, "msg_7.2"))
-	require.False(t, holds(rec, "msg_7"))
+// TestLineOfLooksAtIDsOnly: a message is not found where its id is only mentioned, nor in a mark.
+func TestLineOfLooksAtIDsOnly(t *testing.T) {
+	rec := eventAt(7, "job_1", 1, "log", "_mark", "log")
+	require.Equal(t, 1, lineOf(rec, "msg_7.1"))
+	require.Zero(t, lineOf(rec, "msg_7.2"))
+	require.Equal(t, 3, lineOf(rec, "msg_7.3"))
+	require.Zero(t, lineOf(rec, "msg_7"))
 	rec.Body = []byte(strings.ReplaceAll(string(rec.Body), `"payload":{}`, `"payload":{"id":"msg_8"}`))
-	require.False(t, holds(rec, "msg_8"))
+	require.Zero(t, lineOf(rec, "msg_8"))
 }

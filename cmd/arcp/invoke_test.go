@@ -134,6 +134,8 @@ func TestAgainstARuntime(t *testing.T) {
 		require.Regexp(t, `^job_[0-9A-Z]{26}\n$`, out)
 	})
 	t.Run("jobs", func(t *testing.T) { testJobs(t) })
+
+	t.Run("tail", func(t *testing.T) { testTail(t) })
 	t.Run("bench", func(t *testing.T) {
 		exit, out, errs := arcp("", "--json", "bench", "--jobs", "50", "--samples", "10", "--concurrency", "4,16", "--sessions", "2")
 		require.Equal(t, cli.ExitOK, exit, errs)

@@ -30,6 +30,7 @@ type program struct {
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel a job of this principal."`
+	Tail    tailCommand    `cmd:"" aliases:"subscribe" help:"Show what the sessions of this principal are told and say, as it comes."`
 	Jobs    jobsCommand    `cmd:"" help:"List the jobs of this principal, the oldest first."`
 	Demo    demoCommand    `cmd:"" help:"Start a small runtime, kill a part of it, and show that nothing is lost."`
 	Bench   benchCommand   `cmd:"" help:"Measure a runtime."`
@@ -107,8 +108,8 @@ func parse(p *program, args []string, std streams) (kctx *kong.Context, exit int
 	}
 }
 
-// dial opens a session as the flags say.
-func (p *program) dial(ctx context.Context, std streams) (*client.Session, error) {
+// dial opens a session as the flags say, but for what change adjusts.
+func (p *program) dial(ctx context.Context, std streams, change ...func(*client.Config)) (*client.Session, error) {
 	cfg := client.Config{URLs: p.URL, Token: p.Token, ClientKind: "arcp", ClientVersion: version()}
 	switch {
 	case p.Token != "" && p.TokenFile != "":
@@ -130,6 +131,9 @@ func (p *program) dial(ctx context.Context, std streams) (*client.Session, error
 				fmt.Fprintf(std.err, "arcp: %s %s\n", s.Change, s.URL)
 			}
 		}
+	}
+	for _, adjust := range change {
+		adjust(&cfg)
 	}
 	return client.Dial(ctx, cfg)
 }

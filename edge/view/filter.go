@@ -39,11 +39,12 @@ var spoken = map[envelope.Type]bool{
 
 // published returns the envelopes of a record that subscribers may see: what the runtime says, which is the events of
 // jobs and its answers, and what clients say for others. Not the handshake, not the marks of the log, not what clients ask
-// for, and nothing of a job after its end.
-func published(rec *record.Record) iter.Seq2[envelope.Type, []byte] {
+// for, and nothing of a job after its end. The first lines of the record are left out, as many as skip says.
+func published(rec *record.Record, skip int) iter.Seq2[envelope.Type, []byte] {
 	return func(yield func(envelope.Type, []byte) bool) {
 		for typ, line := range rec.Lines() {
-			if public(rec.Subject.Lane, typ) && !yield(typ, line) {
+			skip--
+			if skip < 0 && public(rec.Subject.Lane, typ) && !yield(typ, line) {
 				return
 			}
 			if rec.Subject.Job != "" && terminal(typ) {
@@ -65,11 +66,15 @@ func public(lane subjects.Lane, typ envelope.Type) bool {
 	}
 }
 
-// matching returns those of the published envelopes of a record that a filter asks for.
-func matching(f *envelope.SubscribeFilter, rec *record.Record) iter.Seq2[envelope.Type, []byte] {
+// matching returns those of the published envelopes of a record that the subscription asks for.
+func (s *Subscription) matching(rec *record.Record) iter.Seq2[envelope.Type, []byte] {
+	f, skip := &s.Filter, 0
+	if rec.Seq == s.Begin.Pos && rec.Subject.Shard == s.Begin.Shard {
+		skip = s.Begin.Lines
+	}
 	typesOnly := onlyTypes(f)
 	return func(yield func(envelope.Type, []byte) bool) {
-		for typ, line := range published(rec) {
+		for typ, line := range published(rec, skip) {
 			if !wanted(f.Types, string(typ)) {
 				continue
 			}

@@ -35,11 +35,21 @@ type Subscription struct {
 	// Until is, for each shard, where history ends and the present begins. It is empty once the client has been told that
 	// it has all of the history, and if it did not ask for any.
 	Until map[int]uint64 `json:"until,omitempty"`
+	// Begin is the record in the middle of which the subscription begins.
+	Begin Middle `json:"begin,omitzero"`
+}
+
+// Middle is a point between two envelopes of one record.
+type Middle struct {
+	Shard int    `json:"shard"`
+	Pos   uint64 `json:"pos"`
+	// Lines are those before the point.
+	Lines int `json:"lines"`
 }
 
 // Matches reports whether something in a record is to be shown.
 func (s *Subscription) Matches(rec *record.Record) bool {
-	for range matching(&s.Filter, rec) {
+	for range s.matching(rec) {
 		return true
 	}
 	return false
@@ -151,7 +161,7 @@ func (v *View) quote(rec *record.Record, records []*record.Record, emit func(Fra
 		if _, named := slices.BinarySearch(at, shown.Seq); !named || shown.Subject.Shard != q.Shard {
 			continue
 		}
-		for typ, line := range matching(&s.Filter, shown) {
+		for typ, line := range s.matching(shown) {
 			v.wrap(&w, withoutSecrets(typ, line), emit)
 		}
 	}

@@ -19,7 +19,9 @@ import (
 
 // TestSubscriptionScripts runs subscriptions/*.txt. To the commands of TestScripts come lines of record:
 //
-//	POS opened SUB POS [until=N] [types=TYPE,TYPE...]    a subscription that begins after a position
+//	POS opened SUB POS [until=N] [types=TYPE,TYPE...] [lines=N]
+//	                                                     a subscription that begins after a position, and after N lines of
+//	                                                     the record that comes next
 //	POS quoted SUB TO [AT ...]                           a mark that shows records up to a position
 //	POS complete SUB                                     a mark that ends the history
 //	POS ended SUB
@@ -112,6 +114,8 @@ func parseMark(t *testing.T, line string) *record.Record {
 			switch name {
 			case "until":
 				s.Until = map[int]uint64{0: number(value)}
+			case "lines":
+				s.Begin = view.Middle{Pos: number(words[3]) + 1, Lines: int(number(value))}
 			case "types":
 				s.Filter.Types = strings.Split(value, ",")
 			}

@@ -61,3 +61,9 @@ func TestMalformedPayload(t *testing.T) {
 		require.Equal(t, string(e.Payload), Text(e))
 	}
 }
+
+func TestFormatTold(t *testing.T) {
+	e := event(t, envelope.TypeLog, envelope.Log{Level: envelope.LogInfo, Message: "m"})
+	e.ID, e.SessionID = "msg_\x1b[2J", "sess_01K8Q2W0A00000000000S00001"
+	require.Equal(t, "msg_ [2J  S00001  09:00:00.004  J00001  log  info: m", FormatTold(e))
+}
