@@ -82,7 +82,7 @@ func runSeed(t *testing.T, seed uint64) {
 		"-edges=%d -workers=%d -nats=%d -clients=%d -min-gap=%v -max-gap=%v", seed, *duration, *edgeN, *workerN, *natsN, *clientN, *minGap, *maxGap)
 	require.NoError(t, err, "notes: %s\n%s", dir, replay)
 	t.Log(report)
-	require.Empty(t, report.Violations, "notes: %s\n%s", dir, replay)
+	require.Zero(t, len(report.Violations), "notes: %s\n%s", dir, replay)
 }
 
 // folder is where a run keeps its data and notes. It goes with the test unless that failed, or somebody asked for it.

@@ -29,7 +29,9 @@ func (c *trial) checkFrames(s *testimony) {
 				v.Rule, v.Detail = "RE-3", fmt.Sprintf("the session was given up on connection %d to %s: %s", i+1, l.Edge, data)
 			case f.Type == "session.evicted" && f.read().Code != "ABORTED":
 				v.Rule, v.Detail = "RE-6", fmt.Sprintf("the session was evicted on connection %d to %s: %s", i+1, l.Edge, data)
-			case f.Type != "session.rejected" && f.SessionID != s.ID:
+			case f.Type == "subscribe.event" && f.SessionID != "":
+				v.Rule, v.Detail = "SB-6", fmt.Sprintf("a wrapper that names a session: %s", data)
+			case f.Type != "session.rejected" && f.Type != "subscribe.event" && f.SessionID != s.ID:
 				v.Rule, v.Detail = "I4", fmt.Sprintf("an envelope of another session: %s", data)
 			}
 			if v.Rule != "" {
@@ -53,18 +55,19 @@ func (c *trial) checkPrivacy(s *testimony, f *frame, data []byte) {
 	}
 }
 
+// answers are the types that answer a request, and of which type that is; "" is any.
+var answers = map[string]string{
+	"job.accepted": "tool.invoke", "job.failed": "tool.invoke", "cancel.accepted": "cancel", "cancel.refused": "cancel",
+	"subscribe.accepted": "subscribe", "nack": "",
+}
+
 // checkAnswers judges what answers a request: it is one of the session's own, it has one answer, and a refusal for want
 // of the log can be tried again and means what it says.
 func (c *trial) checkAnswers(s *testimony) {
 	answered := make(map[string]*frame)
 	for _, f := range s.counted {
-		switch f.Type {
-		case "job.accepted", "cancel.accepted", "cancel.refused", "nack":
-		case "job.failed":
-			if f.JobID != "" {
-				continue
-			}
-		default:
+		asked, answers := answers[f.Type]
+		if !answers || f.Type == "job.failed" && f.JobID != "" {
 			continue
 		}
 		v := Violation{Client: s.Client, Job: f.JobID, Request: f.CorrelationID}
@@ -72,7 +75,7 @@ func (c *trial) checkAnswers(s *testimony) {
 		switch {
 		case r == nil:
 			v.Rule, v.Detail = "answers", f.Type+" answers nothing that this session asked"
-		case (r.Type == "cancel") != (f.Type == "cancel.accepted" || f.Type == "cancel.refused") && f.Type != "nack":
+		case asked != "" && r.Type != asked:
 			v.Rule, v.Detail = "answers", f.Type+" answers a "+r.Type
 		case answered[f.CorrelationID] != nil:
 			v.Rule, v.Detail = "answers", fmt.Sprintf("%s and %s answer one request", answered[f.CorrelationID].Type, f.Type)

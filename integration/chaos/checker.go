@@ -49,6 +49,7 @@ func (c *trial) judge() []Violation {
 		c.checkFrames(s)
 		c.checkAnswers(s)
 		c.checkCancels(s)
+		c.checkSubscriptions(s)
 	}
 	c.checkJobs()
 	c.checkKeys()

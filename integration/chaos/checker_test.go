@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
 )
 
 func TestCheckFindsNothingInAnHonestRun(t *testing.T) {
@@ -144,7 +147,8 @@ func TestCheckFinds(t *testing.T) {
 			seen: func(s *scene) { s.insert(aliceTwo, "job_echo", "job.progress") },
 		},
 		"an invocation twice": {rule: "ID-5", detail: "in the log 2 times", seen: func(s *scene) {
-			again := *s.e.Log[0]
+			first := slices.IndexFunc(s.e.Log, func(r *record.Record) bool { return r.Subject.Lane == subjects.Invoke })
+			again := *s.e.Log[first]
 			again.Seq = uint64(len(s.e.Log) + 1)
 			s.e.Log = append(s.e.Log, &again)
 		}},
@@ -176,6 +180,29 @@ func TestCheckFinds(t *testing.T) {
 		"the same request refused under the key": {rule: "ID-3", detail: "the same request was refused", log: func(s *scene) {
 			s.ask(aliceTwo, Request{ID: "msg_third", Type: "tool.invoke", Tool: "echo", Arguments: json.RawMessage(`{"n":1}`), Key: "k"})
 			s.reply(aliceTwo, "job.failed", "msg_third", map[string]any{"code": "FAILED_PRECONDITION"}, "k", "")
+		}},
+		"an end that a subscriber was not told": {rule: "SB", detail: "was not told", log: func(s *scene) {
+			s.subscribe(aliceOne, "msg_deaf", terminals...)
+			from := uint64(len(s.e.Log))
+			for _, job := range []string{"job_heard", "job_missed"} {
+				s.invoke(aliceTwo, job, "echo", `1`, "")
+				s.started(aliceTwo, job, 1)
+				s.completed(aliceTwo, job, `1`)
+			}
+			s.tell(aliceOne, "msg_deaf", from, terminals, "job_missed")
+		}},
+		"what was told twice":         {rule: "SB", detail: "told twice", seen: func(s *scene) { s.retell(func(e *frame) *frame { return e }) }},
+		"what was not asked for":      {rule: "SB", detail: "job.progress was not asked for", seen: func(s *scene) { s.retell(func(e *frame) *frame { e.Type = "job.progress"; return e }) }},
+		"what is not in the log":      {rule: "SB", detail: "is not in the log", seen: func(s *scene) { s.retell(func(e *frame) *frame { e.ID = "msg_none"; return e }) }},
+		"what another principal said": {rule: "SB", detail: "of bob was told", seen: func(s *scene) { s.retell(func(e *frame) *frame { return s.lastEnd(bobOne) }) }},
+		"a history nobody asked for": {rule: "SB", detail: "that nobody asked for", seen: func(s *scene) {
+			s.retell(func(*frame) *frame { return &frame{Type: "event.emit", SubscriptionID: "sub_msg_listen"} })
+		}},
+		"a subscription that there is not": {rule: "SB", detail: "there is not", seen: func(s *scene) {
+			s.rewriteAll(aliceTwo, "subscribe.accepted", "subscribe.accepted", "subscribe.lost")
+		}},
+		"a wrapper that names a session": {rule: "SB-6", detail: "names a session", seen: func(s *scene) {
+			s.rewriteAll(aliceTwo, `"subscribe.event"`, `"type":"subscribe.event"`, `"session_id":"sess_2","type":"subscribe.event"`)
 		}},
 		"a cancel that had no effect": {rule: "CX", detail: "later the job ended", log: func(s *scene) {
 			s.invoke(aliceOne, "job_deaf", "sleep", `{"ms":1}`, "")
@@ -246,11 +273,36 @@ func (s *scene) rewrite(session, link, frame int, from, to string) {
 	l.Frames[frame] = bytes.ReplaceAll(l.Frames[frame], []byte(from), []byte(to))
 }
 
-// rewriteAll changes every frame about a job, wherever it was shown.
-func (s *scene) rewriteAll(session int, job, from, to string) {
+// retell tells aliceTwo's subscription one more thing, made of the last one.
+func (s *scene) retell(change func(*frame) *frame) {
+	heard := newTrial(s.e).sessions[aliceTwo]
+	var last *frame
+	for _, f := range heard.counted {
+		if f.Type == "subscribe.event" {
+			last = f
+		}
+	}
+	event, err := json.Marshal(change(decode(last.read().Event)))
+	require.NoError(s.t, err)
+	s.out(aliceTwo, 2, fmt.Sprintf(`{"id":"m","type":"subscribe.event","subscription_id":"sub_msg_listen","event_seq":%d,"payload":{"event":%s}}`,
+		heard.last+1, event))
+}
+
+// lastEnd is the last end of a job that a session was shown.
+func (s *scene) lastEnd(session int) (end *frame) {
+	for _, f := range newTrial(s.e).sessions[session].counted {
+		if f.terminal() {
+			end = f
+		}
+	}
+	return end
+}
+
+// rewriteAll changes every frame that holds a text, wherever it was shown.
+func (s *scene) rewriteAll(session int, text, from, to string) {
 	for i, l := range s.e.Sessions[session].Links {
 		for n, data := range l.Frames {
-			if bytes.Contains(data, []byte(job)) {
+			if bytes.Contains(data, []byte(text)) {
 				s.rewrite(session, i, n, from, to)
 			}
 		}

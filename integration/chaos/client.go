@@ -122,12 +122,12 @@ func (c *client) serve(ctx context.Context) {
 			c.silent = time.Now()
 			c.take(data)
 		case <-ping.C:
-			if time.Since(c.silent) > silence || c.send(ctx, Request{Type: "session.ping"}, map[string]any{
+			if time.Since(c.silent) > silence || c.sendOne(ctx, Request{Type: "session.ping"}, map[string]any{
 				"nonce": "n", "sent_at": time.Now().UTC().Format(time.RFC3339Nano),
 			}) != nil {
 				return
 			}
-			if c.send(ctx, Request{Type: "session.ack"}, map[string]any{"last_processed_seq": c.seq}) != nil {
+			if c.sendOne(ctx, Request{Type: "session.ack"}, map[string]any{"last_processed_seq": c.seq}) != nil {
 				return
 			}
 		case <-act.C:
@@ -161,15 +161,21 @@ func (c *client) take(data []byte) {
 }
 
 // send notes a request, and sends it. Pings and acknowledgements are not worth a note.
-func (c *client) send(ctx context.Context, r Request, body any) error {
+func (c *client) send(ctx context.Context, r Request, body any) (id string, err error) {
 	r.ID, r.At = c.newID(), time.Now()
-	if r.Type == "tool.invoke" || r.Type == "cancel" {
+	if r.Type != "session.ping" && r.Type != "session.ack" {
 		c.mu.Lock()
 		c.notes.Requests = append(c.notes.Requests, r)
 		c.mu.Unlock()
 		c.asked(&r)
 	}
-	return c.socket.send(ctx, r.ID, r.Type, body, r.Key)
+	return r.ID, c.socket.send(ctx, r.ID, r.Type, body, r.Key)
+}
+
+// sendOne is send for a request whose id is of no interest.
+func (c *client) sendOne(ctx context.Context, r Request, body any) error {
+	_, err := c.send(ctx, r, body)
+	return err
 }
 
 func (c *client) newID() string {

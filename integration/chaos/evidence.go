@@ -48,6 +48,13 @@ type Request struct {
 
 	// Job is the job that a cancel is for.
 	Job string
+	// Of a subscribe: the types it asks for, and the message that its history is to begin after, if any.
+	Types []string
+	Since string
+	// Subscription is what an unsubscribe is for.
+	Subscription string
+	// Note is the number of an event.emit, from 1.
+	Note int
 }
 
 // Link is one connection of a session.
@@ -68,6 +75,7 @@ type frame struct {
 	JobID          string          `json:"job_id"`
 	CorrelationID  string          `json:"correlation_id"`
 	IdempotencyKey string          `json:"idempotency_key"`
+	SubscriptionID string          `json:"subscription_id"`
 	EventSeq       uint64          `json:"event_seq"`
 	Payload        json.RawMessage `json:"payload"`
 }
@@ -82,6 +90,8 @@ type payload struct {
 	Value       json.RawMessage `json:"value"`
 	Current     float64         `json:"current"`
 	Message     string          `json:"message"`
+	Event       json.RawMessage `json:"event"`
+	Name        string          `json:"name"`
 	Details     struct {
 		Retryable bool `json:"retryable"`
 	} `json:"details"`

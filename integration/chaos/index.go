@@ -1,7 +1,10 @@
 package chaos
 
 import (
+	"slices"
+
 	"github.com/arcp-nats/arcp/edge/view"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -10,14 +13,26 @@ import (
 type index struct {
 	sessions map[string][]*record.Record // by session
 	events   map[string][]*record.Record // by job
+	at       map[uint64]*record.Record   // by position
+	tellable []*record.Record            // ends of jobs, and what clients say: what is certain to be told to subscribers
 }
 
 func newIndex(log []*record.Record) *index {
-	x := &index{sessions: make(map[string][]*record.Record), events: make(map[string][]*record.Record)}
+	x := &index{sessions: make(map[string][]*record.Record), events: make(map[string][]*record.Record), at: make(map[uint64]*record.Record)}
 	for _, r := range log {
+		x.at[r.Seq] = r
+		if r.Subject.Lane == subjects.Input {
+			x.tellable = append(x.tellable, r)
+			continue // what clients say is not shown to their own session
+		}
 		x.sessions[r.Subject.Session] = append(x.sessions[r.Subject.Session], r)
 		if r.Subject.Lane == subjects.Event && r.Subject.Job != "" {
 			x.events[r.Subject.Job] = append(x.events[r.Subject.Job], r)
+		}
+	}
+	for job := range x.events {
+		if end := x.end(job); end != nil {
+			x.tellable = append(x.tellable, end)
 		}
 	}
 	return x
@@ -43,8 +58,16 @@ func (x *index) fold(session string, yield func(view.Frame) bool) (v *view.View)
 	return v
 }
 
-// shown returns what a record shows of a job of another session.
+// shown returns what a record shows of a job of another session, or to a subscriber.
 func (x *index) shown(v *view.View, r *record.Record) (records []*record.Record) {
+	if quote, quotes := v.Quotes(r); quotes {
+		for _, pos := range quote.At {
+			if said := x.at[pos]; said != nil { // else the judge misses it
+				records = append(records, said)
+			}
+		}
+		return records
+	}
 	rng, shows := v.Shows(r)
 	if !shows {
 		return nil
@@ -55,4 +78,35 @@ func (x *index) shown(v *view.View, r *record.Record) (records []*record.Record)
 		}
 	}
 	return records
+}
+
+// untold tells whether the end of a job, or what a client says, is still to be told to a subscription of a session.
+func (x *index) untold(v *view.View) bool {
+	for _, sub := range v.Subscriptions() {
+		for _, r := range x.tellable {
+			if r.Seq > sub.Pos[0] && slices.Contains(sub.Principals, r.Subject.PrincipalToken()) && sub.Matches(r) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// end returns the record that ends a job as clients see it: not one of an attempt that was given up.
+func (x *index) end(job string) *record.Record {
+	attempt := 0
+	for _, r := range x.events[job] {
+		if r.Attempt > 0 && r.Attempt < attempt {
+			continue
+		}
+		for typ := range r.Lines() {
+			if typ == envelope.TypeJobStarted {
+				attempt = max(attempt, r.Attempt)
+			}
+			if terminal(string(typ)) {
+				return r
+			}
+		}
+	}
+	return nil
 }

@@ -71,8 +71,13 @@ func newReport(seed uint64, faults []Fault, e *Evidence) *Report {
 	return r
 }
 
+// maxListed bounds the violations that String shows. The notes have them all.
+const maxListed = 20
+
 // String shows the report.
-func (r *Report) String() string {
+func (r *Report) String() string { return r.text(maxListed) }
+
+func (r *Report) text(most int) string {
 	var b strings.Builder
 	jobs := 0
 	for _, n := range r.Jobs {
@@ -84,7 +89,11 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "faults: %s\n", counts(r.Faults))
 	fmt.Fprintf(&b, "envelopes: %d received and checked, %d of them different ones with a number\n", r.Envelopes, r.Numbered)
 	fmt.Fprintf(&b, "violations: %d", len(r.Violations))
-	for _, v := range r.Violations {
+	for i, v := range r.Violations {
+		if i == most {
+			fmt.Fprintf(&b, "\n  and %d more", len(r.Violations)-i)
+			break
+		}
 		fmt.Fprintf(&b, "\n  %s", v)
 	}
 	return b.String()
@@ -105,7 +114,7 @@ func (r *Report) save(dir string) error {
 		fmt.Fprintln(&schedule, f)
 	}
 	files := map[string][]byte{
-		"report.txt": []byte(r.String() + "\n"), "schedule.txt": schedule.Bytes(), "log.txt": logText(r.evidence.Log),
+		"report.txt": []byte(r.text(len(r.Violations)) + "\n"), "schedule.txt": schedule.Bytes(), "log.txt": logText(r.evidence.Log),
 	}
 	for _, s := range r.evidence.Sessions {
 		files[s.Client+".txt"] = sessionText(s)
@@ -145,9 +154,4 @@ func sessionText(s *Session) []byte {
 		}
 	}
 	return b.Bytes()
-}
-
-func sorted(log []*record.Record) []*record.Record {
-	slices.SortFunc(log, func(a, b *record.Record) int { return cmp.Compare(a.Seq, b.Seq) })
-	return log
 }

@@ -224,6 +224,9 @@ func (r *run) unshown(log []*record.Record) (what []string) {
 		if v != nil && v.WatchCount() > 0 {
 			what = append(what, fmt.Sprintf("%s was not shown the end of %d jobs that it watches", c.notes.Client, v.WatchCount()))
 		}
+		if v != nil && sorted.untold(v) {
+			what = append(what, c.notes.Client+" was not told all that it subscribes to")
+		}
 		if seen := c.seen.Load(); seen != last {
 			what = append(what, fmt.Sprintf("%s was shown %d envelopes of %d", c.notes.Client, seen, last))
 		}
@@ -240,46 +243,38 @@ func (r *run) evidence() *Evidence {
 	return e
 }
 
-// readLog returns all invocations and events of the log, in order. It writes a mark into the feed of each edge, and
-// reads up to there.
-func (r *run) readLog(ctx context.Context) ([]*record.Record, error) {
+// readLog returns all invocations and events of the log, and what clients said to jobs and to subscribers, in order. It
+// writes a mark, and reads up to there.
+func (r *run) readLog(ctx context.Context) (log []*record.Record, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startPatience)
 	defer cancel()
-	var log []*record.Record
-	for i := range r.Size.Edges {
-		feed := edgeName(i)
-		pos, err := r.mark(ctx, feed)
-		if err != nil {
-			return nil, fmt.Errorf("chaos: reading the log: %w", err)
-		}
-		reading, stop := context.WithCancel(ctx)
-		reached := false
-		err = r.cluster.admin.Follow(reading, 0, feed, 1, nil, func(rec *record.Record) {
-			switch {
-			case rec.Seq < pos && rec.Subject.Session != markSession:
-				log = append(log, rec)
-			case rec.Seq == pos:
-				reached = true
-				stop()
-			}
-		})
-		stop()
-		if !reached {
-			return nil, fmt.Errorf("chaos: reading the log: %w", err)
-		}
+	end, err := r.mark(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("chaos: reading the log: %w", err)
 	}
-	return sorted(log), nil
+	var tokens []string
+	for _, p := range principals {
+		tokens = append(tokens, subjects.PrincipalToken(p))
+	}
+	err = r.cluster.admin.ReadPrincipals(ctx, 0, tokens, 1, end, func(rec *record.Record) bool {
+		log = append(log, rec)
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("chaos: reading the log: %w", err)
+	}
+	return log, nil
 }
 
-// markSession is the session of the harness's own marks.
+// markSession is the session, and the principal, of the harness's own marks.
 const markSession = "chaos"
 
-func (r *run) mark(ctx context.Context, feed string) (pos uint64, err error) {
+func (r *run) mark(ctx context.Context) (pos uint64, err error) {
 	e, err := envelope.New("_chaos.mark", struct{}{})
 	if err != nil {
 		return 0, err
 	}
-	rec, err := record.New(subjects.Subject{Lane: subjects.Event, Feed: feed, Principal: "chaos", Session: markSession}, e)
+	rec, err := record.New(subjects.Subject{Lane: subjects.Event, Feed: edgeName(0), Principal: markSession, Session: markSession}, e)
 	if err != nil {
 		return 0, err
 	}

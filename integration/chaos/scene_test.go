@@ -118,6 +118,44 @@ func (s *scene) mark(session int, typ envelope.Type, payload any) {
 	s.record(s.place(session, ""), 0, s.envelope(session, string(typ), "", "", payload))
 }
 
+// subscribe lets a session subscribe from here on.
+func (s *scene) subscribe(session int, request string, types ...string) {
+	id := envelope.SubscriptionID("sub_" + request)
+	s.ask(session, Request{ID: request, Type: "subscribe", Types: types})
+	accepted := s.envelope(session, "subscribe.accepted", request, "", map[string]any{"subscription_id": id})
+	accepted.SubscriptionID = id
+	opened := s.envelope(session, string(view.TypeSubscribed), "", "", view.Subscribed{ID: id, Subscription: view.Subscription{
+		Filter:     envelope.SubscribeFilter{Types: types},
+		Principals: []string{subjects.PrincipalToken(s.e.Sessions[session].Principal)},
+		Pos:        map[int]uint64{0: uint64(len(s.e.Log))},
+	}})
+	s.record(s.place(session, ""), 0, accepted, opened)
+}
+
+// tell shows a subscriber all that matches, from a position up to the end of the log, except what is left out.
+func (s *scene) tell(session int, request string, from uint64, types []string, leftOut ...string) {
+	q := view.Quoted{ID: envelope.SubscriptionID("sub_" + request), To: uint64(len(s.e.Log))}
+	for _, r := range s.e.Log[from:] {
+		matches := r.Principal == s.e.Sessions[session].Principal && !slices.Contains(leftOut, r.Subject.Job)
+		for typ := range r.Lines() {
+			if matches && slices.Contains(types, string(typ)) {
+				q.At = append(q.At, r.Seq)
+			}
+		}
+	}
+	s.mark(session, view.TypeQuoted, q)
+}
+
+// emit is what a client says for others to hear.
+func (s *scene) emit(session int, id string) {
+	s.ask(session, Request{ID: id, Type: "event.emit", Note: 1})
+	sub := s.place(session, "")
+	sub.Lane = subjects.Input
+	e := s.envelope(session, "event.emit", "", "", map[string]any{"name": noteName})
+	e.ID = envelope.MessageID(id)
+	s.record(sub, 0, e)
+}
+
 // cancel asks for the end of a job, and is answered.
 func (s *scene) cancel(session int, request, job, answer, reason string) {
 	s.ask(session, Request{ID: request, Type: "cancel", Job: job})
@@ -160,6 +198,10 @@ func (s *scene) out(session int, link int, text string) {
 
 // honest plays a run in which every promise is kept.
 func (s *scene) honest() {
+	heard := append(slices.Clone(terminals), "event.emit")
+	s.subscribe(aliceTwo, "msg_listen", heard...)
+	defer func() { s.tell(aliceTwo, "msg_listen", 1, heard) }()
+	s.emit(aliceOne, "msg_note")
 	s.invoke(aliceOne, "job_echo", "echo", `{"n":1}`, "k")
 	s.started(aliceOne, "job_echo", 1)
 	s.completed(aliceOne, "job_echo", `{"n":1}`)

@@ -34,6 +34,7 @@ type work struct {
 	open   map[string]bool        // jobs of the session that have not ended
 	doomed map[string]time.Time   // those of them that never end by themselves; when to cancel next
 	count  int                    // of invocations
+	chores []chore
 }
 
 // pendingCall is a keyed call that must be accepted in the end.
@@ -45,7 +46,7 @@ type pendingCall struct {
 func newWork(s *shared) *work {
 	return &work{
 		shared: s, calls: make(map[string]call), asked: make(map[string]pendingCall),
-		open: make(map[string]bool), doomed: make(map[string]time.Time),
+		open: make(map[string]bool), doomed: make(map[string]time.Time), chores: newChores(),
 	}
 }
 
@@ -126,6 +127,9 @@ func (c *client) asked(r *Request) {
 // learn takes in what the runtime says.
 func (c *client) learn(f *frame) {
 	w := c.work
+	for _, chore := range w.chores {
+		chore.learn(c, f)
+	}
 	switch {
 	case f.Type == "job.accepted":
 		it, ours := w.calls[f.CorrelationID]
@@ -174,12 +178,19 @@ func (c *client) act(ctx context.Context) bool {
 			return c.cancel(ctx, job) == nil
 		}
 	}
+	settled := len(c.work.asked) == 0 && len(c.work.open) == 0
+	for _, chore := range c.work.chores {
+		if acted, err := chore.due(ctx, c, now); acted {
+			return err == nil
+		}
+		settled = settled && chore.settled()
+	}
 	if c.settling.Load() {
-		c.settled.Store(len(c.work.asked) == 0 && len(c.work.open) == 0)
+		c.settled.Store(settled)
 		return true
 	}
 	switch n := c.random.IntN(100); {
-	case n < 60:
+	case n < 54:
 		if len(c.work.open)+len(c.work.asked) >= maxOpen {
 			return true
 		}
@@ -189,27 +200,29 @@ func (c *client) act(ctx context.Context) bool {
 			c.work.shared.asked(c.notes.Principal, it)
 		}
 		return c.invoke(ctx, it) == nil
-	case n < 75: // a retry of an own key or of another session's
+	case n < 68: // a retry of an own key or of another session's
 		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok {
 			return c.invoke(ctx, it) == nil
 		}
-	case n < 78: // the key for something else
+	case n < 71: // the key for something else
 		if it, ok := c.work.shared.takenKey(c.random, c.notes.Principal); ok {
 			it.arguments = c.arguments(map[string]any{"other": c.random.Int()})
 			return c.invoke(ctx, it) == nil
 		}
-	case n < 88:
+	case n < 80:
 		if job, ok := c.work.shared.job(c.random, c.notes.Principal, true); ok {
 			return c.cancel(ctx, job) == nil
 		}
-	case n < 91:
+	case n < 83:
 		if job, ok := c.work.shared.job(c.random, c.notes.Principal, false); ok {
 			return c.cancel(ctx, job) == nil
 		}
-	case n < 93:
+	case n < 85:
 		return c.cancel(ctx, unknownJob) == nil
-	case n < 95: // roam
+	case n < 87: // roam
 		return false
+	default:
+		return c.work.chores[c.random.IntN(len(c.work.chores))].begin(ctx, c) == nil
 	}
 	return true
 }
@@ -218,12 +231,12 @@ func (c *client) act(ctx context.Context) bool {
 const unknownJob = "job_00000000000000000000000000"
 
 func (c *client) invoke(ctx context.Context, it call) error {
-	return c.send(ctx, Request{Type: "tool.invoke", Tool: it.tool, Arguments: it.arguments, Key: it.key, Owned: c.work.asked[it.key].key != ""},
+	return c.sendOne(ctx, Request{Type: "tool.invoke", Tool: it.tool, Arguments: it.arguments, Key: it.key, Owned: c.work.asked[it.key].key != ""},
 		map[string]any{"tool": it.tool, "arguments": it.arguments})
 }
 
 func (c *client) cancel(ctx context.Context, job string) error {
-	return c.send(ctx, Request{Type: "cancel", Job: job},
+	return c.sendOne(ctx, Request{Type: "cancel", Job: job},
 		map[string]any{"target": "job", "target_id": job, "reason": "chaos", "deadline_ms": 1000})
 }
 
@@ -237,7 +250,7 @@ func (c *client) newCall() call {
 		tool, args = "echo", map[string]any{"number": r.IntN(1000)}
 	case n < 45:
 		tool, args = "count", map[string]any{"to": 5 + r.IntN(40), "every_ms": 5 + r.IntN(50)}
-	case n < 60:
+	case n < 54:
 		tool, args = "attempt", map[string]any{"to": 10 + r.IntN(30), "every_ms": 20 + r.IntN(60), "checkpoint_every": 1 + r.IntN(6)}
 	case n < 70:
 		tool, args = "log", map[string]any{"lines": 20 + r.IntN(300)}
