@@ -204,6 +204,10 @@ func TestCheckFinds(t *testing.T) {
 		"a wrapper that names a session": {rule: "SB-6", detail: "names a session", seen: func(s *scene) {
 			s.rewriteAll(aliceTwo, `"subscribe.event"`, `"type":"subscribe.event"`, `"session_id":"sess_2","type":"subscribe.event"`)
 		}},
+		"an artifact that was changed on its way in":  {rule: "AR", detail: "stored", log: func(s *scene) { s.put(aliceOne, "art_3", "abc", "abd") }},
+		"an artifact that was changed on its way out": {rule: "AR", detail: "is not what was put", log: func(s *scene) { s.fetch(aliceOne, "art_1", "abd") }},
+		"an artifact of another principal":            {rule: "AR", detail: `of "alice" was shown`, log: func(s *scene) { s.fetch(bobOne, "art_1", "abc") }},
+		"an artifact that was lost":                   {rule: "AR", detail: "answered by nack", log: func(s *scene) { s.fetch(aliceOne, "art_1", "") }},
 		"a cancel that had no effect": {rule: "CX", detail: "later the job ended", log: func(s *scene) {
 			s.invoke(aliceOne, "job_deaf", "sleep", `{"ms":1}`, "")
 			s.started(aliceOne, "job_deaf", 1)

@@ -17,7 +17,7 @@ type chore interface {
 	settled() bool
 }
 
-func newChores() []chore { return []chore{newListening()} }
+func newChores() []chore { return []chore{newListening(), new(archive)} }
 
 // asking is a request that is sent again until it is answered. Each time it has another id.
 type asking struct {
@@ -36,4 +36,17 @@ func (a *asking) ask(ctx context.Context, c *client) error {
 	id, err := c.send(ctx, a.request, a.body)
 	a.ids[id] = true
 	return err
+}
+
+// due asks again if it is time. There need not be anything to ask.
+func (a *asking) due(ctx context.Context, c *client, now time.Time) (acted bool, err error) {
+	if a == nil || now.Before(a.again) {
+		return false, nil
+	}
+	return true, a.ask(ctx, c)
+}
+
+// answeredBy tells whether a frame answers the request, so that it need not be sent again.
+func (a *asking) answeredBy(f *frame) bool {
+	return a != nil && a.ids[f.CorrelationID] && (f.Type != "nack" || !lacksLog(f.read()))
 }

@@ -53,6 +53,10 @@ type Request struct {
 	Since string
 	// Subscription is what an unsubscribe is for.
 	Subscription string
+	// Artifact is what an artifact.fetch or artifact.release is about. Content is the SHA-256 of what an artifact.put
+	// stores, and Private says that no other session knows of it.
+	Artifact, Content string
+	Private           bool
 	// Note is the number of an event.emit, from 1.
 	Note int
 }
@@ -92,7 +96,12 @@ type payload struct {
 	Message     string          `json:"message"`
 	Event       json.RawMessage `json:"event"`
 	Name        string          `json:"name"`
-	Details     struct {
+	Data        string          `json:"data"`
+	Artifact    struct {
+		ArtifactID string `json:"artifact_id"`
+		SHA256     string `json:"sha256"`
+	} `json:"artifact"`
+	Details struct {
 		Retryable bool `json:"retryable"`
 	} `json:"details"`
 }
@@ -108,3 +117,6 @@ func (f *frame) terminal() bool { return terminal(f.Type) }
 func terminal(typ string) bool {
 	return typ == "job.completed" || typ == "job.failed" || typ == "job.cancelled"
 }
+
+// lacksLog tells whether a nack refuses for want of the log, so that the request can be sent again.
+func lacksLog(p payload) bool { return p.Code == "RESOURCE_EXHAUSTED" || p.Code == "UNAVAILABLE" }

@@ -63,19 +63,16 @@ func (l *listening) begin(ctx context.Context, c *client) error {
 }
 
 func (l *listening) due(ctx context.Context, c *client, now time.Time) (bool, error) {
-	if l.pending == nil || now.Before(l.pending.again) {
-		return false, nil
-	}
-	return true, l.pending.ask(ctx, c)
+	return l.pending.due(ctx, c, now)
 }
 
 func (l *listening) learn(_ *client, f *frame) {
+	if l.pending.answeredBy(f) {
+		l.pending = nil
+	}
 	switch {
 	case f.Type == "subscribe.accepted":
 		l.open[f.SubscriptionID] = true
-		if l.pending != nil && l.pending.ids[f.CorrelationID] {
-			l.pending = nil
-		}
 	case f.terminal() && f.JobID != "":
 		l.end = f.ID
 	}

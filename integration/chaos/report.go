@@ -25,6 +25,8 @@ type Report struct {
 	Faults map[Kind]int
 	// Envelopes is the number of frames that were judged; Numbered those of them with a number, each once.
 	Envelopes, Numbered int
+	// Types counts the numbered ones by type.
+	Types map[string]int
 	// Resumes is the number of connections after each client's first; Nacks that of refusals for want of the log;
 	// Repeats that of acceptances of keys that were known; Restarts that of attempts at jobs beyond the first.
 	Resumes, Nacks, Repeats, Restarts int
@@ -36,7 +38,7 @@ type Report struct {
 func newReport(seed uint64, faults []Fault, e *Evidence) *Report {
 	c := newTrial(e)
 	r := &Report{
-		Seed: seed, Violations: c.judge(), Sessions: len(e.Sessions), Jobs: make(map[string]int), Faults: make(map[Kind]int),
+		Seed: seed, Violations: c.judge(), Sessions: len(e.Sessions), Jobs: make(map[string]int), Faults: make(map[Kind]int), Types: make(map[string]int),
 		faults: faults, evidence: e,
 	}
 	for _, f := range faults {
@@ -52,6 +54,7 @@ func newReport(seed uint64, faults []Fault, e *Evidence) *Report {
 			}
 		}
 		for _, f := range s.counted {
+			r.Types[f.Type]++
 			if f.Type == "job.accepted" && f.IdempotencyKey != "" {
 				r.Repeats++
 			}
@@ -88,6 +91,7 @@ func (r *Report) text(most int) string {
 	fmt.Fprintf(&b, "jobs: %s\n", counts(r.Jobs))
 	fmt.Fprintf(&b, "faults: %s\n", counts(r.Faults))
 	fmt.Fprintf(&b, "envelopes: %d received and checked, %d of them different ones with a number\n", r.Envelopes, r.Numbered)
+	fmt.Fprintf(&b, "types: %s\n", counts(r.Types))
 	fmt.Fprintf(&b, "violations: %d", len(r.Violations))
 	for i, v := range r.Violations {
 		if i == most {

@@ -1,6 +1,9 @@
 package chaos
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -156,6 +159,29 @@ func (s *scene) emit(session int, id string) {
 	s.record(sub, 0, e)
 }
 
+// put stores an artifact, and says of it what the runtime does.
+func (s *scene) put(session int, id, content, stored string) {
+	request := "msg_put_" + id
+	s.ask(session, Request{ID: request, Type: "artifact.put", Content: contentSum(content)})
+	s.reply(session, "artifact.ref", request, map[string]any{"artifact": map[string]any{"artifact_id": id, "sha256": contentSum(stored)}}, "", "")
+}
+
+// fetch fetches an artifact. An empty content is a refusal.
+func (s *scene) fetch(session int, id, content string) {
+	request := fmt.Sprintf("msg_fetch_%s_%d", id, session)
+	s.ask(session, Request{ID: request, Type: "artifact.fetch", Artifact: id})
+	if content == "" {
+		s.reply(session, "nack", request, map[string]any{"code": "NOT_FOUND"}, "", "")
+		return
+	}
+	s.reply(session, "artifact.put", request, map[string]any{"data": base64.StdEncoding.EncodeToString([]byte(content))}, "", "")
+}
+
+func contentSum(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return hex.EncodeToString(sum[:])
+}
+
 // cancel asks for the end of a job, and is answered.
 func (s *scene) cancel(session int, request, job, answer, reason string) {
 	s.ask(session, Request{ID: request, Type: "cancel", Job: job})
@@ -202,6 +228,12 @@ func (s *scene) honest() {
 	s.subscribe(aliceTwo, "msg_listen", heard...)
 	defer func() { s.tell(aliceTwo, "msg_listen", 1, heard) }()
 	s.emit(aliceOne, "msg_note")
+	s.put(aliceTwo, "art_1", "abc", "abc")
+	s.fetch(aliceTwo, "art_1", "abc")
+	s.fetch(bobOne, "art_1", "")
+	s.put(bobOne, "art_2", "abc", "abc")
+	s.ask(bobOne, Request{ID: "msg_release", Type: "artifact.release", Artifact: "art_2"})
+	s.fetch(bobOne, "art_2", "")
 	s.invoke(aliceOne, "job_echo", "echo", `{"n":1}`, "k")
 	s.started(aliceOne, "job_echo", 1)
 	s.completed(aliceOne, "job_echo", `{"n":1}`)

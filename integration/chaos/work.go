@@ -56,10 +56,12 @@ type shared struct {
 	keys  map[string][]call   // keyed calls, by principal
 	taken map[string][]call   // those of them that were accepted
 	jobs  map[string][]string // accepted jobs, by principal
+
+	artifacts map[string][]string // by principal
 }
 
 func newShared() *shared {
-	return &shared{keys: make(map[string][]call), taken: make(map[string][]call), jobs: make(map[string][]string)}
+	return &shared{keys: make(map[string][]call), taken: make(map[string][]call), jobs: make(map[string][]string), artifacts: make(map[string][]string)}
 }
 
 func (s *shared) accepted(principal string, c call, job string) {
@@ -95,12 +97,17 @@ func (s *shared) takenKey(random *rand.Rand, principal string) (call, bool) {
 func (s *shared) job(random *rand.Rand, principal string, own bool) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, jobs := range s.jobs {
+	return ofPrincipal(random, s.jobs, principal, own)
+}
+
+// ofPrincipal draws one of the latest of a principal's list, or of another one's.
+func ofPrincipal[T any](random *rand.Rand, lists map[string][]T, principal string, own bool) (one T, ok bool) {
+	for name, list := range lists {
 		if (name == principal) == own {
-			return latest(random, jobs)
+			return latest(random, list)
 		}
 	}
-	return "", false
+	return one, false
 }
 
 // latest draws one of the last of a list.
