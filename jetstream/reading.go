@@ -75,7 +75,9 @@ func (c *Client) read(ctx context.Context, r reading) error {
 
 // checkPosition fails with DATA_LOSS if the stream ends before the position that comes next.
 func (c *Client) checkPosition(ctx context.Context, stream string, next uint64) error {
-	_, last, err := c.bounds(ctx, stream)
+	op, cancel := c.bounded(ctx)
+	defer cancel()
+	_, last, err := c.bounds(op, stream)
 	if err != nil {
 		return err
 	}
