@@ -136,7 +136,7 @@ var catalogue = [...]Row{
 	{Type: TypeJobCompleted, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobCompleted], Support: Implemented, Proof: "TestJB2OneTerminalEnvelope"},
 	{Type: TypeJobFailed, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobFailed], Support: Implemented, Proof: "TestJB3HandlerErrors"},
 	{Type: TypeJobCancelled, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobCancelled], Support: Implemented, Proof: "TestSC1CloseCancelsTheJobsAndDeliversTheirEnd"},
-	{Type: TypeJobResultChunk, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobResultChunk]},
+	{Type: TypeJobResultChunk, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobResultChunk], Support: Implemented, Proof: "TestRS3ChunksInOrderThenTheEnd"},
 	{Type: TypeJobCheckpoint, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Later: true, New: payload[JobCheckpoint]},
 	{Type: TypeJobSchedule, Group: GroupJob, Direction: ClientToRuntime, Countable: true, Later: true, New: payload[JobSchedule], Support: Implemented, Proof: "TestScheduledJobsStartWhenDue", Note: "at and after; every is refused with nack UNIMPLEMENTED"},
 	{Type: TypeStreamOpen, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamOpen]},

@@ -38,6 +38,7 @@ const (
 	streamPrefix       = "str_"
 	subscriptionPrefix = "sub_"
 	leasePrefix        = "lease_"
+	resultPrefix       = "res_"
 	artifactPrefix     = "art_"
 )
 
@@ -58,6 +59,10 @@ func NewSubscriptionID() SubscriptionID { return SubscriptionID(minter.mint(subs
 
 // NewLeaseID mints an id. Ids minted by one process rise strictly.
 func NewLeaseID() LeaseID { return LeaseID(minter.mint(leasePrefix)) }
+
+// NewResultID mints the id of a streamed result, which may be any text (RS-4).
+// Ids minted by one process rise strictly.
+func NewResultID() string { return minter.mint(resultPrefix) }
 
 // NewArtifactID mints an id. Ids minted by one process rise strictly.
 func NewArtifactID() ArtifactID { return ArtifactID(minter.mint(artifactPrefix)) }

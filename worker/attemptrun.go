@@ -244,19 +244,19 @@ func (a *attempt) handle(ctx context.Context) ending {
 
 	select {
 	case r := <-back:
-		return r.ending()
+		return a.ending(r)
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(a.grace(context.Cause(ctx)))
 	defer grace.Stop()
 	select {
 	case r := <-back:
-		return r.ending()
+		return a.ending(r)
 	case <-grace.C:
 	case <-a.w.recordCtx.Done():
 		select {
 		case r := <-back:
-			return r.ending()
+			return a.ending(r)
 		case <-time.After(stopGrace):
 		}
 	}
@@ -266,11 +266,11 @@ func (a *attempt) handle(ctx context.Context) ending {
 	return conclude(nil, context.Canceled, context.Cause(ctx))
 }
 
-func (r returned) ending() ending {
+func (a *attempt) ending(r returned) ending {
 	if r.panic {
 		return panicked()
 	}
-	return conclude(r.value, r.err, r.cause)
+	return a.job.concludeResult(conclude(r.value, r.err, r.cause), r.value != nil)
 }
 
 // grace is how long the handler may go on after its context ended with cause.

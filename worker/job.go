@@ -47,6 +47,7 @@ type Job struct {
 	bus     Bus
 
 	checkpoints checkpoints
+	result      resultStream
 	inbox       inbox
 	extensions  inputReader[Extension]
 

@@ -58,13 +58,17 @@ func (c *invokeCommand) Run(p *program, std streams, signals interrupt) error {
 		}
 		return err
 	}
-	result, err := c.follow(signals.work, job, p.JSON, std.out)
+	result, streamed, err := c.follow(signals.work, job, p.JSON, std.out)
 	closing, cancel := context.WithTimeout(signals.cleanup, closeTimeout)
 	defer cancel()
 	if closeErr := session.Close(closing); err == nil && closeErr != nil {
 		err = fmt.Errorf("close: %w", closeErr)
 	}
-	if err != nil || p.JSON {
+	switch {
+	case err != nil || p.JSON:
+		return err
+	case len(streamed) > 0:
+		_, err = std.out.Write(streamed)
 		return err
 	}
 	return printResult(std.out, result)
@@ -123,17 +127,35 @@ func (c *invokeCommand) when() ([]client.InvokeOption, error) {
 	return nil, nil
 }
 
-// follow shows the events of the job until it ends.
-func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool, out io.Writer) (client.Result, error) {
+// follow shows the events of the job until it ends. A streamed result is put together; it has 256 MiB at most (open dialect
+// RS-4), and is shown when it is complete, as the job may begin anew until then.
+func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool, out io.Writer) (client.Result, []byte, error) {
+	var assembler envelope.ResultAssembler
+	var streamed []byte
+	var broken error
 	for e, err := range job.Events(ctx) {
 		if err != nil {
 			break // Wait says more
 		}
-		if !quiet {
-			fmt.Fprintln(out, eventline.Format(e))
+		if quiet {
+			continue
+		}
+		fmt.Fprintln(out, eventline.Format(e))
+		piece, err := assembler.Take(e)
+		switch {
+		case err != nil && broken == nil:
+			broken = err
+		case piece.Restart:
+			streamed = nil
+		case e.Type == envelope.TypeJobResultChunk:
+			streamed = append(streamed, piece.Data...)
 		}
 	}
-	return job.Wait(ctx)
+	result, err := job.Wait(ctx)
+	if err == nil {
+		err = broken
+	}
+	return result, streamed, err
 }
 
 // checkJSON says where text stops being one JSON value.

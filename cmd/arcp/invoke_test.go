@@ -99,6 +99,12 @@ func TestAgainstARuntime(t *testing.T) {
 		require.Equal(t, cli.ExitOK, exit, errs)
 		require.Equal(t, `{"a":[1]}`, lines(out)[len(lines(out))-1])
 	})
+	t.Run("a streamed result", func(t *testing.T) {
+		exit, out, errs := arcp("", "--token", "tok-a", "invoke", "chunks", `{"parts":["one\n","two\n"],"encoding":"base64"}`)
+		require.Zero(t, exit, errs)
+		require.Contains(t, out, "chunk 1, 8 characters in base64, the last one")
+		require.True(t, strings.HasSuffix(out, "\none\ntwo\n"), out)
+	})
 	t.Run("a bad token", func(t *testing.T) {
 		exit, _, errs := arcp("", "--token", "tok-b", "invoke", "echo")
 		require.Equal(t, cli.ExitFailed, exit)

@@ -56,6 +56,16 @@ func Text(e *envelope.Envelope) string {
 			break
 		}
 		return fmt.Sprintf("%s %v %s", p.Name, p.Value, p.Unit)
+	case envelope.TypeJobResultChunk:
+		p, err := envelope.DecodePayload[envelope.JobResultChunk](e)
+		if err != nil {
+			break
+		}
+		last := ""
+		if !p.More {
+			last = ", the last one"
+		}
+		return fmt.Sprintf("chunk %d, %d characters in %s%s", p.ChunkSeq, len(p.Data), p.Encoding, last)
 	case envelope.TypeToolError:
 		p, err := envelope.DecodePayload[envelope.ToolError](e)
 		if err != nil {

@@ -35,6 +35,7 @@ func tools() []tool {
 		{"fail", "Fails with a given code and message.", fail},
 		{"panic", "Panics.", panics},
 		{"attempt", "Counts, saves checkpoints, and goes on from the last one when its worker was lost.", attempt},
+		{"chunks", "Streams its result, or breaks a rule of doing so.", chunks},
 	}
 }
 
