@@ -127,6 +127,7 @@ func DefaultCapabilities() *envelope.Capabilities {
 	yes := true
 	return &envelope.Capabilities{
 		Streaming: &yes, DurableJobs: &yes, Interrupt: &yes, ScheduledJobs: &yes, Subscriptions: &yes, Artifacts: &yes,
+		ModelUse:          &yes,
 		HeartbeatRecovery: recoveryBlock,
 	}
 }

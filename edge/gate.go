@@ -49,7 +49,7 @@ func (s *session) gate(msg *envelope.Envelope) (refused bool) {
 
 // gateLease is gate for what an invocation asks for.
 func (s *session) gateLease(inv *invocation) []*envelope.Envelope {
-	if !s.srv.cfg.EnforceCapabilities || inv.lease == nil || inv.lease.ModelUse == nil || isTrue(canBoundModels.of(&s.capabilities)) {
+	if !s.srv.cfg.EnforceCapabilities || inv.enforced == nil || inv.enforced.ModelUse == nil || isTrue(canBoundModels.of(&s.capabilities)) {
 		return nil
 	}
 	return inv.fail(envelope.Errorf(envelope.CodeUnimplemented,

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
+	leases "github.com/arcp-nats/arcp/lease"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -103,9 +104,11 @@ type invocation struct {
 	when string
 
 	ref   envelope.AgentRef
-	lease *envelope.Lease
-	tool  envelope.AgentRef
-	queue string
+	lease *envelope.Lease // as the client spells it
+	// enforced is the lease in the spellings that enforce.
+	enforced *envelope.Lease
+	tool     envelope.AgentRef
+	queue    string
 	// accepted is the envelope that the client will see; made once, so that a retry repeats it.
 	accepted *envelope.Envelope
 }
@@ -119,7 +122,10 @@ func (inv *invocation) validate() []*envelope.Envelope {
 	}
 	inv.ref = ref
 	inv.lease = inv.payload.EffectiveLease() // TI-1
-	if inv.lease != nil && inv.lease.ExpiresAt != nil && !inv.lease.ExpiresAt.After(inv.begin()) {
+	if inv.enforced, err = leases.Enforced(inv.lease); err != nil {
+		return inv.fail(envelope.Errorf(envelope.CodeInvalidArgument, "payload.lease_request: %s", errorText(err)))
+	}
+	if l := inv.enforced; l != nil && l.ExpiresAt != nil && !l.ExpiresAt.After(inv.begin()) {
 		return inv.fail(envelope.Errorf(envelope.CodeInvalidRequest, "payload.lease_request.expires_at is not after the moment at which the job may start"))
 	}
 	return nil

@@ -15,16 +15,20 @@ const (
 	memberExpires = "expires_at"
 )
 
-// dotted are spellings of a later draft. A child lease is compared by the members that enforce, so it must use those.
-var dotted = map[string]string{"cost.budget": memberBudget, "model.use": memberModels, "lease.expires_at": memberExpires}
-
 // Subset reports that a child's lease asks for no more than its parent has (open dialect LE-4); remaining is what is left
 // of the parent's budget. Each member that the child names needs one of the parent's that covers it, also where the parent
 // is not bounded at all. A member that the parent has and that is not known here can only be repeated. The error is a
-// LEASE_SUBSET_VIOLATION that names the member.
+// LEASE_SUBSET_VIOLATION that names the member, or an INVALID_ARGUMENT as [Enforced] gives.
 func Subset(parent *envelope.Lease, remaining []envelope.Amount, child *envelope.Lease) error {
 	if child == nil {
 		return nil
+	}
+	child, err := Enforced(child)
+	if err != nil {
+		return err
+	}
+	if parent, err = Enforced(parent); err != nil {
+		return err
 	}
 	if parent == nil {
 		parent = new(envelope.Lease)
@@ -49,9 +53,6 @@ func Subset(parent *envelope.Lease, remaining []envelope.Amount, child *envelope
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(child.Extra)) {
-		if known, other := dotted[name]; other {
-			return violation(name, "is to be spelled %s in the lease of a child", known)
-		}
 		if theirs, has := parent.Extra[name]; has && !same(theirs, child.Extra[name]) {
 			return violation(name, "differs from the parent's, and is not known here")
 		}
@@ -81,10 +82,17 @@ func budgetWithin(parent *envelope.Lease, remaining []envelope.Amount, child *en
 }
 
 // Inherit is the lease that a child gets which asked for a subset: what it leaves out it has from its parent. Of the
-// budget that is all that remains. The result shares no list with the arguments; it is nil if neither has a lease.
+// budget that is all that remains. The result shares no list with the arguments; it is nil if neither has a lease. Both
+// are leases that Subset has let pass.
 func Inherit(parent *envelope.Lease, remaining []envelope.Amount, child *envelope.Lease) *envelope.Lease {
 	if parent == nil && child == nil {
 		return nil
+	}
+	if enforced, err := Enforced(parent); err == nil {
+		parent = enforced
+	}
+	if enforced, err := Enforced(child); err == nil {
+		child = enforced
 	}
 	out := new(envelope.Lease)
 	if child != nil {

@@ -53,7 +53,9 @@ func TestLE4Subset(t *testing.T) {
 		{`{}`, "", `{"expires_at":"2026-07-01T09:00:00Z"}`, "expires_at"},
 		{parent, "", `{"region":{"only": ["eu"]}}`, ""},
 		{parent, "", `{"region":{"only":["us"]}}`, "region"},
-		{parent, "", `{"cost.budget":["USD:1"]}`, "cost.budget"},
+		{parent, "", `{"cost.budget":["USD:1"],"model.use":["tiny"],"lease.expires_at":"2026-07-01T08:00:00Z"}`, ""},
+		{parent, "", `{"cost.budget":["USD:6"]}`, "cost_budget"},
+		{parent, "", `{"model.use":["*"]}`, "model_use"},
 		{parent, "", `{"colour":"blue"}`, ""},
 	} {
 		p, child := read(t, c.parent), read(t, c.child)

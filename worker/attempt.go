@@ -12,6 +12,7 @@ import (
 const (
 	typeCheckpoint envelope.Type = "_job.checkpoint" // payload {"data": any}
 	typeHandedBack envelope.Type = "_job.handed_back"
+	typeCharged    envelope.Type = "_job.charged" // payload charged
 )
 
 // history is what the attempts at a job left in the log, folded from its event
@@ -24,6 +25,7 @@ type history struct {
 	handedBack int    // attempts that a draining worker gave back
 	terminal   bool   // the job has its end
 	checkpoint []byte // the last one's line, or nil
+	spent      []envelope.Amount
 
 	scheduled bool // the job was to start later: there were deliveries before
 	first     int  // the attempt that spoke first; 0: none
@@ -62,6 +64,8 @@ func (h *history) add(r *record.Record) {
 			h.handedBack++
 		case t == typeCheckpoint:
 			h.checkpoint = bytes.Clone(line)
+		case t == typeCharged:
+			h.spent = append(h.spent, readCharged(line)...)
 		case terminal(t):
 			h.terminal = true
 			return

@@ -48,6 +48,7 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 
 		extensions: inputReader[Extension]{pick: pickExtensions},
 	}
+	a.job.overtaken = a.mayBeOvertaken
 	if a.tool != nil {
 		a.job.tool = a.tool.ref
 	}

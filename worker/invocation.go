@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/lease"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -16,6 +17,8 @@ type invocation struct {
 	rec  *record.Record
 	env  *envelope.Envelope
 	call *envelope.ToolInvoke
+	// lease is the effective one, as it is enforced; nil: there is none.
+	lease *envelope.Lease
 }
 
 // readLimits are wider than an edge's: what an edge let through, and stamped
@@ -37,7 +40,10 @@ func readInvocation(rec *record.Record) (invocation, error) {
 			return inv, err
 		}
 		inv.env = env
-		inv.call, err = envelope.DecodePayload[envelope.ToolInvoke](env)
+		if inv.call, err = envelope.DecodePayload[envelope.ToolInvoke](env); err != nil {
+			return inv, err
+		}
+		inv.lease, err = lease.Enforced(inv.call.EffectiveLease())
 		return inv, err
 	}
 	return inv, errNoInvoke

@@ -48,6 +48,8 @@ type Job struct {
 
 	checkpoints checkpoints
 	result      resultStream
+	spending    spending
+	overtaken   func() bool // a later attempt may have the job
 	inbox       inbox
 	extensions  inputReader[Extension]
 
@@ -85,8 +87,9 @@ func (j *Job) SpanID() string { return j.speaker.span }
 func (j *Job) Arguments() json.RawMessage { return j.inv.call.Arguments }
 
 // Lease is what the job may do and spend, or nil for no bounds (open dialect
-// TI-1). It must not be changed.
-func (j *Job) Lease() *envelope.Lease { return j.inv.call.EffectiveLease() }
+// TI-1), as it is enforced: what a client spells as a later draft does stands in
+// the members that these are. It must not be changed.
+func (j *Job) Lease() *envelope.Lease { return j.inv.lease }
 
 // Bind reads the arguments into a value as package json does; members that it
 // does not have are passed over. The error is an INVALID_ARGUMENT that names

@@ -35,6 +35,8 @@ func tools() []tool {
 		{"fail", "Fails with a given code and message.", fail},
 		{"panic", "Panics.", panics},
 		{"attempt", "Counts, saves checkpoints, and goes on from the last one when its worker was lost.", attempt},
+		{"charge", "Spends of its budget.", charge},
+		{"model", "Uses a model, if its lease allows that.", model},
 		{"chunks", "Streams its result, or breaks a rule of doing so.", chunks},
 	}
 }

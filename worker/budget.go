@@ -1,0 +1,151 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"github.com/cenkalti/backoff/v5"
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/lease"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+// spending is what an attempt knows of the job's budget.
+type spending struct {
+	mu     sync.Mutex // held while something is charged, so that charges come one by one
+	read   bool       // what earlier attempts have spent is taken off
+	budget lease.Budget
+}
+
+// charged is the payload of a marker that says what was spent.
+type charged struct {
+	Amounts []envelope.Amount `json:"amounts"`
+}
+
+// Charge spends an amount of the job's budget and tells the client: a metric
+// with the given name, which should begin with cost., and, if the lease bounds
+// the currency, one named cost.budget.remaining (open dialect BG-2 to BG-5).
+// Amounts count in millionths. BUDGET_EXHAUSTED, which is not to be tried
+// again: the amount is more than is left; nothing was spent or said, and a
+// smaller one may still be had. INVALID_ARGUMENT: the name or the currency is
+// missing.
+//
+// When Charge returns nil the charge is in the log: spent stays spent, whoever
+// goes on with the job. So charge first, and buy then. An attempt that another
+// worker has taken over from gets [ErrSuperseded], and has bought nothing. While
+// the log is away it waits until ctx ends; whether the amount is spent then is
+// not known.
+func (j *Job) Charge(ctx context.Context, name string, amount envelope.Amount) error {
+	switch {
+	case name == "":
+		return envelope.Errorf(envelope.CodeInvalidArgument, "charge: name must not be empty")
+	case amount.Currency == "":
+		return envelope.Errorf(envelope.CodeInvalidArgument, "charge: currency must not be empty")
+	}
+	j.spending.mu.Lock()
+	defer j.spending.mu.Unlock()
+	if err := j.readSpent(ctx); err != nil {
+		return err
+	}
+	left, budgeted, err := j.spending.budget.Charge(amount)
+	if err != nil {
+		return err
+	}
+	if budgeted {
+		if err := j.say(ctx, typeCharged, charged{Amounts: []envelope.Amount{amount}}); err != nil {
+			return err
+		}
+	}
+	if err := j.Metric(ctx, name, amount.Value.Float64(), amount.Currency, nil); err != nil {
+		return err
+	}
+	if !budgeted {
+		return nil
+	}
+	if err := j.Metric(ctx, envelope.MetricBudgetRemaining, left.Value.Float64(), left.Currency, nil); err != nil {
+		return err
+	}
+	if err := j.out.sync(ctx); err != nil {
+		return err
+	}
+	return j.checkCurrent(ctx)
+}
+
+// Budget returns what is left of the job's budget, by currency; nil if the
+// lease has none. It reads what earlier attempts have spent, and so waits,
+// until ctx ends, while the log is away.
+func (j *Job) Budget(ctx context.Context) ([]envelope.Amount, error) {
+	j.spending.mu.Lock()
+	defer j.spending.mu.Unlock()
+	if err := j.readSpent(ctx); err != nil {
+		return nil, err
+	}
+	return j.spending.budget.Remaining(), nil
+}
+
+// EnforceModel reports whether the lease allows the use of a model (open
+// dialect MU-1): PERMISSION_DENIED if not. A handler asks before each use; the
+// runtime cannot know of it otherwise.
+func (j *Job) EnforceModel(model string) error { return lease.CheckModel(j.inv.lease, model) }
+
+// readSpent takes off what earlier attempts have spent. It needs the lock.
+func (j *Job) readSpent(ctx context.Context) error {
+	s := &j.spending
+	if s.read {
+		return nil
+	}
+	budget := lease.NewBudget(j.inv.lease)
+	if j.attempt > 1 && budget.Remaining() != nil {
+		// What this attempt has said must be in the log before it reads: what an
+		// attempt that was overtaken charges after that finds out about this one,
+		// and what it charged before is read.
+		if err := j.out.sync(ctx); err != nil {
+			return err
+		}
+		past, err := readHistory(ctx, j.bus, j.inv, j.attempt+1)
+		if err != nil {
+			return err
+		}
+		budget.Spent(past.spent)
+	}
+	s.budget, s.read = budget, true
+	return nil
+}
+
+// checkCurrent fails with ErrSuperseded if a later attempt has spoken. It asks
+// only when there may be one.
+func (j *Job) checkCurrent(ctx context.Context) error {
+	if j.overtaken == nil || !j.overtaken() {
+		return nil
+	}
+	return retry(ctx, func() error {
+		current := true
+		err := j.bus.ReadJob(ctx, subjects.JobEvents(j.inv.rec.Subject), func(r *record.Record) bool {
+			current = r.Attempt <= j.attempt
+			return current
+		})
+		switch {
+		case err == nil && !current:
+			return backoff.Permanent(ErrSuperseded)
+		case err != nil && !worthAnotherTry(err):
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}
+
+// readCharged returns what a marker says was spent.
+func readCharged(line []byte) []envelope.Amount {
+	var stored struct {
+		Payload json.RawMessage `json:"payload"`
+	}
+	var said charged
+	if jsonv2.Unmarshal(line, &stored) != nil || jsonv2.Unmarshal(stored.Payload, &said) != nil {
+		return nil
+	}
+	return said.Amounts
+}
