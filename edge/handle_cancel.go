@@ -28,13 +28,14 @@ func handleCancel(c *conn, s *session, msg *envelope.Envelope) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, storeTimeout)
 	defer cancel()
-	refusal := refusedStream
+	refusal := ""
 	switch payload.Target {
 	case envelope.TargetJob:
 		refusal, err = s.cancelByID(ctx, msg, payload)
 	case envelope.TargetSession:
 		refusal = s.cancelSession(msg, payload)
 	case envelope.TargetStream:
+		refusal, err = s.cancelStream(ctx, c, msg, payload)
 	}
 	switch {
 	case err != nil:

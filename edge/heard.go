@@ -50,7 +50,7 @@ func (h *heard) hears(rec *record.Record) bool {
 	if !run.Hear(rec) {
 		return false
 	}
-	if run != job.run {
+	if run.Attempt != job.run.Attempt || run.Sender != job.run.Sender {
 		job.run, job.turned = run, rec.Seq
 	}
 	for _, typ := range rec.Types {

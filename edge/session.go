@@ -81,9 +81,10 @@ type session struct {
 	// subscribers are of the subscriptions that the view has; subscribing are those that it has not met yet.
 	subscribers map[envelope.SubscriptionID]*subscriber
 	subscribing map[envelope.SubscriptionID]struct{}
-	lister      lister       // answers session.list_jobs
-	artifacts   artifactLane // works on artifact.put, fetch and release
-	renewals    renewals     // keeps the client's proof of identity fresh
+	lister      lister                            // answers session.list_jobs
+	streams     map[envelope.StreamID]inputStream // that the client has open; the reader's alone
+	artifacts   artifactLane                      // works on artifact.put, fetch and release
+	renewals    renewals                          // keeps the client's proof of identity fresh
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place

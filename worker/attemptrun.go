@@ -47,6 +47,7 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 		bus:     w.bus,
 
 		extensions: inputReader[Extension]{pick: pickExtensions},
+		input:      inputReader[*envelope.Envelope]{pick: pickStreams},
 	}
 	a.job.overtaken = a.mayBeOvertaken
 	if a.tool != nil {
@@ -313,7 +314,7 @@ func (a *attempt) end(e ending) {
 		last, err = a.job.speaker.line(e.event(a.d.Record.Codes))
 	}
 	if err == nil {
-		err = a.job.out.close(last)
+		err = a.job.out.close(append(a.job.endStreams(e), last)...)
 	} else {
 		_ = a.job.out.close()
 	}

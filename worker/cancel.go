@@ -109,7 +109,7 @@ func readCancel(r *record.Record) *CancelError {
 			return nil
 		}
 		cancel, err := envelope.DecodePayload[envelope.Cancel](env)
-		if err != nil {
+		if err != nil || cancel.Target == envelope.TargetStream {
 			return nil
 		}
 		return newCancelError(cancel)
@@ -144,11 +144,13 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 			// There was a gap. What runs may have been cancelled in it, or spoken to.
 			for _, a := range w.held.all(nil) {
 				a.job.extensions.missed()
+				a.job.input.missed()
 			}
 			w.inputs.Go(func() {
 				for _, a := range w.held.all(nil) {
 					if a.d.Record.Subject.Shard == shard {
 						w.learnOfCancel(a)
+						a.job.streams.lookUp(a.ctx, w.bus, a.job.inv)
 					}
 				}
 			})
@@ -167,6 +169,8 @@ func (w *Worker) input(book *cancelBook, r *record.Record) {
 		if a := w.holder(r); a != nil {
 			a.job.inbox.offer(r)
 			a.job.extensions.offer(r)
+			a.job.input.offer(r)
+			a.job.streams.offer(r)
 		}
 		return
 	}

@@ -54,6 +54,7 @@ func readInvocation(rec *record.Record) (invocation, error) {
 type speaker struct {
 	session envelope.SessionID
 	job     envelope.JobID
+	stream  envelope.StreamID // of what belongs to one
 	invoke  envelope.MessageID
 	trace   string
 	span    string // of this attempt
@@ -87,7 +88,7 @@ func (s *speaker) line(t envelope.Type, payload any) (line, error) {
 			Code: envelope.CodeInvalidArgument, Message: string(t) + " cannot be written as JSON", Err: err,
 		}
 	}
-	e.SessionID, e.JobID, e.CorrelationID = s.session, s.job, s.invoke
+	e.SessionID, e.JobID, e.StreamID, e.CorrelationID = s.session, s.job, s.stream, s.invoke
 	e.TraceID, e.SpanID, e.ParentSpanID = s.trace, s.span, s.parent
 	e.Extensions = s.extensions
 	body, err := e.Encode()

@@ -49,7 +49,10 @@ type Job struct {
 	checkpoints checkpoints
 	result      resultStream
 	spending    spending
-	overtaken   func() bool // a later attempt may have the job
+	streams     openStreams
+	input       inputReader[*envelope.Envelope]
+	inputs      map[inputKey]envelope.StreamRule // of what Input has handed out
+	overtaken   func() bool                      // a later attempt may have the job
 	inbox       inbox
 	extensions  inputReader[Extension]
 

@@ -146,13 +146,19 @@ func (w *ResultWriter) Close() error {
 // whole is how much of what is pending can be sent: with text, not a part of a
 // character.
 func (w *ResultWriter) whole() int {
-	n := len(w.pending)
 	if !w.text {
-		return n
+		return len(w.pending)
 	}
+	return wholeRunes(w.pending)
+}
+
+// wholeRunes is how much of a text there is before a character of which only
+// the beginning is there.
+func wholeRunes(p []byte) int {
+	n := len(p)
 	for back := 1; back < utf8.UTFMax && back <= n; back++ {
-		if b := w.pending[n-back]; utf8.RuneStart(b) {
-			if !utf8.FullRune(w.pending[n-back:]) {
+		if utf8.RuneStart(p[n-back]) {
+			if !utf8.FullRune(p[n-back:]) {
 				return n - back
 			}
 			break

@@ -61,6 +61,8 @@ type Run struct {
 	Sender string `json:"sender,omitempty"`
 	// Last is the event_seq of the job's last counted envelope.
 	Last uint64 `json:"last,omitempty"`
+	// Streams are those that the attempt has open, in the order in which it opened them.
+	Streams []envelope.StreamID `json:"streams,omitempty"`
 }
 
 // New returns the view of a session whose first record stands at a place after log position pos, and that has negotiated
@@ -169,6 +171,7 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		}
 		run := v.jobs[job]
 		run.Last = v.seq
+		run.stream(typ, line)
 		v.jobs[job] = run
 	}
 }
