@@ -42,7 +42,9 @@ func (c *invokeCommand) Run(p *program, std streams, signals interrupt) error {
 	if err != nil {
 		return err
 	}
-	session, err := p.dial(signals.work, std)
+	session, err := p.dial(signals.work, std, func(cfg *client.Config) {
+		cfg.Backpressure = true // there is one job, and it is read: the reader of the output sets the pace
+	})
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (c *invokeCommand) Run(p *program, std streams, signals interrupt) error {
 	switch {
 	case err != nil || p.JSON:
 		return err
-	case len(streamed) > 0:
+	case streamed != nil:
 		_, err = std.out.Write(streamed)
 		return err
 	}
@@ -128,14 +130,15 @@ func (c *invokeCommand) when() ([]client.InvokeOption, error) {
 }
 
 // follow shows the events of the job until it ends. A streamed result is put together; it has 256 MiB at most (open dialect
-// RS-4), and is shown when it is complete, as the job may begin anew until then.
+// RS-4), and is shown when it is complete, as the job may begin anew until then. It is nil if nothing was streamed.
 func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool, out io.Writer) (client.Result, []byte, error) {
 	var assembler envelope.ResultAssembler
 	var streamed []byte
-	var broken error
+	var broken error // why there is no result, whatever Wait says
 	for e, err := range job.Events(ctx) {
 		if err != nil {
-			break // Wait says more
+			broken = err
+			break
 		}
 		if quiet {
 			continue
@@ -143,12 +146,15 @@ func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool,
 		fmt.Fprintln(out, eventline.Format(e))
 		piece, err := assembler.Take(e)
 		switch {
-		case err != nil && broken == nil:
+		case e.Type == envelope.TypeJobStarted:
+			streamed, broken = nil, nil // what came before it is worth nothing
+		case broken == nil && err != nil:
 			broken = err
-		case piece.Restart:
-			streamed = nil
-		case e.Type == envelope.TypeJobResultChunk:
+		case broken == nil && e.Type == envelope.TypeJobResultChunk:
 			streamed = append(streamed, piece.Data...)
+			if streamed == nil {
+				streamed = []byte{}
+			}
 		}
 	}
 	result, err := job.Wait(ctx)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,20 @@ func arcp(stdin string, args ...string) (exit int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	exit = run(args, streams{strings.NewReader(stdin), &out, &errs})
 	return exit, out.String(), errs.String()
+}
+
+// slowOutput is a buffer that waits before it takes the second line.
+type slowOutput struct {
+	bytes.Buffer
+	lines int
+	wait  func()
+}
+
+func (o *slowOutput) Write(p []byte) (int, error) {
+	if o.lines++; o.lines == 2 {
+		o.wait()
+	}
+	return o.Buffer.Write(p)
 }
 
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
@@ -104,6 +119,26 @@ func TestAgainstARuntime(t *testing.T) {
 		require.Zero(t, exit, errs)
 		require.Contains(t, out, "chunk 1, 8 characters in base64, the last one")
 		require.True(t, strings.HasSuffix(out, "\none\ntwo\n"), out)
+		exit, out, errs = arcp("", "invoke", "chunks", `{"parts":[""]}`)
+		require.Zero(t, exit, errs)
+		require.Contains(t, lines(out)[len(lines(out))-1], "job.completed", "nothing follows, since it is empty")
+	})
+	t.Run("a streamed result and a slow reader", func(t *testing.T) {
+		t.Setenv("ARCP_TOKEN", "tok-a")
+		const count, size = 300, 40_000 // more than a client keeps of a job that is not read
+		out := &slowOutput{wait: func() {
+			require.Eventually(t, func() bool {
+				_, jobs, _ := arcp("", "jobs", "--status", "completed", "--agent", "chunks@1")
+				return strings.Contains(jobs, "chunks@1")
+			}, 30*time.Second, 10*time.Millisecond)
+		}}
+		var errs bytes.Buffer
+		exit := run([]string{"invoke", "chunks@1", fmt.Sprintf(`{"count":%d,"bytes":%d}`, count, size)},
+			streams{strings.NewReader(""), out, &errs})
+		require.Zero(t, exit, errs.String())
+		_, result, found := strings.Cut(out.String(), "\n0123456789abcdef0")
+		require.True(t, found)
+		require.Len(t, "0123456789abcdef0"+result, count*size)
 	})
 	t.Run("a bad token", func(t *testing.T) {
 		exit, _, errs := arcp("", "--token", "tok-b", "invoke", "echo")
