@@ -82,6 +82,8 @@ func (a *ResultAssembler) complete(done *JobCompleted) error {
 		return Errorf(CodeDataLoss, "streamed result: the job was completed with %q, and %q came", done.ResultID, a.id)
 	case a.begun && !a.ended:
 		return Errorf(CodeDataLoss, "streamed result: the last chunk did not come")
+	case !a.begun && done.ResultSize == nil:
+		return Errorf(CodeDataLoss, "streamed result: no chunk of %q came", done.ResultID)
 	case done.ResultSize != nil && *done.ResultSize != a.size:
 		return Errorf(CodeDataLoss, "streamed result: %d bytes came of %d", a.size, *done.ResultSize)
 	}

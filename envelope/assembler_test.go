@@ -1,6 +1,7 @@
 package envelope_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"testing"
 
@@ -75,6 +76,7 @@ func TestRS6WhatDoesNotFitIsRefused(t *testing.T) {
 		"another result":      {first, completed("s", 2)},
 		"another size":        {chunk("r", 0, envelope.EncodingUTF8, "ab", false), completed("r", 3)},
 		"a size, and nothing": {completed("r", 3)},
+		"no size, no chunk":   {jobEvent(t, envelope.TypeJobCompleted, &envelope.JobCompleted{ResultID: "r"})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var a envelope.ResultAssembler
@@ -86,4 +88,61 @@ func TestRS6WhatDoesNotFitIsRefused(t *testing.T) {
 			require.Equal(t, envelope.CodeDataLoss, envelope.CodeOf(err), "%v", err)
 		})
 	}
+}
+
+// FuzzResultAssembler: whatever comes, what is put together came in order, under one id and in one encoding.
+func FuzzResultAssembler(f *testing.F) {
+	f.Add([]byte(`{"result_id":"r","chunk_seq":0,"data":"a","encoding":"utf8","more":true}
+{"result_id":"r","chunk_seq":1,"data":"b","encoding":"utf8","more":false}
+{"result_id":"r"}`))
+	f.Add([]byte(`{"result_id":"r","chunk_seq":0,"data":"YQ==","encoding":"base64","more":true}
+{"attempt":2}
+{"result_id":"s","chunk_seq":0,"data":"Yg==","encoding":"base64","more":false}
+{"result_id":"s","result_size":1}`))
+	f.Fuzz(func(t *testing.T, lines []byte) {
+		var a envelope.ResultAssembler
+		var seen *envelope.JobResultChunk // the chunk before
+		size := 0
+		for line := range bytes.Lines(lines) {
+			e := &envelope.Envelope{Type: envelope.TypeJobCompleted, Payload: bytes.TrimSpace(line)}
+			switch {
+			case bytes.Contains(line, []byte("chunk_seq")):
+				e.Type = envelope.TypeJobResultChunk
+			case bytes.Contains(line, []byte("attempt")):
+				e.Type = envelope.TypeJobStarted
+			}
+			piece, err := a.Take(e)
+			if err != nil {
+				require.Empty(t, piece)
+				continue
+			}
+			size += len(piece.Data)
+			switch e.Type {
+			case envelope.TypeJobStarted:
+				require.Equal(t, seen != nil, piece.Restart)
+				seen, size = nil, 0
+			case envelope.TypeJobResultChunk:
+				c, err := envelope.DecodePayload[envelope.JobResultChunk](e)
+				require.NoError(t, err)
+				if seen == nil {
+					require.Zero(t, c.ChunkSeq)
+				} else {
+					require.True(t, seen.More)
+					require.Equal(t, seen.ChunkSeq+1, c.ChunkSeq)
+					require.Equal(t, [2]string{seen.ResultID, string(seen.Encoding)}, [2]string{c.ResultID, string(c.Encoding)})
+				}
+				seen = c
+			case envelope.TypeJobCompleted:
+				done, err := envelope.DecodePayload[envelope.JobCompleted](e)
+				require.NoError(t, err)
+				if done.ResultID != "" && seen != nil {
+					require.Equal(t, seen.ResultID, done.ResultID)
+					require.False(t, seen.More)
+				}
+				if done.ResultID != "" && done.ResultSize != nil {
+					require.EqualValues(t, *done.ResultSize, size)
+				}
+			}
+		}
+	})
 }
