@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/base64"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/arcp-nats/arcp/envelope"
@@ -56,7 +57,8 @@ func (r chunkRule) take(c *envelope.JobResultChunk) (chunkRule, error) {
 			return refuse(envelope.CodeInvalidArgument, "data is not UTF-8")
 		}
 	case envelope.EncodingBase64:
-		if _, err := base64.StdEncoding.Strict().DecodeString(c.Data); err != nil {
+		// The decoder would pass over line breaks, which other ones do not.
+		if _, err := base64.StdEncoding.Strict().DecodeString(c.Data); err != nil || strings.ContainsAny(c.Data, "\r\n") {
 			return refuse(envelope.CodeInvalidArgument, "data is not base64")
 		}
 	default:

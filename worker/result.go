@@ -11,9 +11,17 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
-// resultPiece is how many bytes of a result a ResultWriter puts into a chunk; a
-// multiple of 3, so that base64 has no padding within.
+// resultPiece is how many bytes of a result a ResultWriter puts into a chunk at
+// most; a multiple of 3, so that base64 has no padding within.
 const resultPiece = 48 << 10
+
+// pieceFor is how many bytes of a result fit an envelope of limit bytes, as text
+// that JSON has to quote, of which a byte may become six. It leaves 2 KiB for
+// the envelope around them, and is never less than a character.
+func pieceFor(limit int) int {
+	const around, quoted = 2 << 10, 6
+	return min(resultPiece, max((limit-around)/quoted/3*3, 6))
+}
 
 // ErrResultClosed is the error of writing to a result that was closed.
 var ErrResultClosed = errors.New("worker: the result is closed")
@@ -70,7 +78,7 @@ func (j *Job) Result(ctx context.Context, options ...ResultOption) *ResultWriter
 	j.result.mu.Lock()
 	defer j.result.mu.Unlock()
 	if j.result.writer == nil {
-		w := &ResultWriter{job: j, ctx: ctx, id: envelope.NewResultID()}
+		w := &ResultWriter{job: j, ctx: ctx, id: envelope.NewResultID(), piece: pieceFor(j.speaker.maxBytes)}
 		for _, option := range options {
 			option(w)
 		}
@@ -87,6 +95,7 @@ type ResultWriter struct {
 	id      string
 	text    bool
 	summary string
+	piece   int // bytes of a chunk at most
 
 	mu      sync.Mutex
 	pending []byte // not sent yet, less than a piece
@@ -106,8 +115,8 @@ func (w *ResultWriter) Write(p []byte) (n int, err error) {
 	if w.closed {
 		return 0, ErrResultClosed
 	}
-	for w.err == nil && len(w.pending)+len(p)-n > resultPiece {
-		take := resultPiece - len(w.pending)
+	for w.err == nil && len(w.pending)+len(p)-n > w.piece {
+		take := w.piece - len(w.pending)
 		w.pending = append(w.pending, p[n:n+take]...)
 		n += take
 		w.send(w.whole(), true)

@@ -3,16 +3,20 @@ package worker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
 )
 
 // assembled is the streamed result among some events.
@@ -63,7 +67,9 @@ func TestRS4ChecksAtTheSource(t *testing.T) {
 			envelope.CodeFailedPrecondition},
 		"no encoding": {nil, with(func(c *envelope.JobResultChunk) { c.Encoding = "x" }), envelope.CodeInvalidArgument},
 		"no base64":   {nil, with(func(c *envelope.JobResultChunk) { c.Encoding = envelope.EncodingBase64 }), envelope.CodeInvalidArgument},
-		"no UTF-8":    {nil, with(func(c *envelope.JobResultChunk) { c.Data = "\xff" }), envelope.CodeInvalidArgument},
+		"base64 in lines": {nil, with(func(c *envelope.JobResultChunk) { c.Encoding, c.Data = envelope.EncodingBase64, "YW\nJj" }),
+			envelope.CodeInvalidArgument},
+		"no UTF-8": {nil, with(func(c *envelope.JobResultChunk) { c.Data = "\xff" }), envelope.CodeInvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r chunkRule
@@ -215,6 +221,81 @@ func TestAResultThatWasToBeText(t *testing.T) {
 		all := b.await(b.submit(`{}`, nil), envelope.TypeJobFailed)
 		require.Equal(t, envelope.CodeInvalidArgument, payload[envelope.JobFailed](t, all[len(all)-1]).Code)
 		require.Empty(t, chunksOf(t, all))
+		w.end(t)
+	})
+}
+
+// TestRS1ChunksAtAnyTime: between all that a handler says.
+func TestRS1ChunksAtAnyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		chunk := envelope.JobResultChunk{ResultID: "r", Data: "Part one. ", Encoding: envelope.EncodingUTF8, More: true}
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			require.NoError(t, job.ResultChunk(ctx, chunk))
+			require.NoError(t, job.Log(ctx, envelope.LogInfo, "half", nil))
+			end := chunk
+			end.ChunkSeq, end.Data, end.More = 1, "Part two.", false
+			require.NoError(t, job.ResultChunk(ctx, end))
+			require.NoError(t, job.Progress(ctx, Progress{Current: 1}))
+			return json.RawMessage(`{"$arcp_streamed_result":{"result_id":"r","result_size":19,"summary":"two parts"}}`), nil
+		})
+		all := b.await(b.submit(`{}`, nil), envelope.TypeJobCompleted)
+		require.Equal(t, []envelope.Type{
+			envelope.TypeJobStarted, envelope.TypeJobResultChunk, envelope.TypeLog, envelope.TypeJobResultChunk,
+			envelope.TypeJobProgress, envelope.TypeJobCompleted,
+		}, types(all))
+		require.Equal(t, &chunk, payload[envelope.JobResultChunk](t, all[1]))
+		require.Equal(t, "Part one. Part two.", string(assembled(t, all)))
+		require.Equal(t, "two parts", payload[envelope.JobCompleted](t, all[5]).Summary)
+		w.end(t)
+	})
+}
+
+// TestResultWriterFitsSmallEnvelopes: whatever is written, and however JSON has to quote it.
+func TestResultWriterFitsSmallEnvelopes(t *testing.T) {
+	for _, piece := range []string{"\x02", "\xff", "\"", "é", "x"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			want := strings.Repeat(piece, 9_000)
+			w := b.worker(Config{MaxEventBytes: 4 << 10}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+				var options []ResultOption
+				if piece != "\xff" {
+					options = append(options, AsText())
+				}
+				_, err := io.WriteString(job.Result(ctx, options...), want)
+				return nil, err
+			})
+			require.Equal(t, want, string(assembled(t, b.await(b.submit(`{}`, nil), envelope.TypeJobCompleted))))
+			w.end(t)
+		})
+	}
+}
+
+// TestResultWriterWaitsForTheLog: and no longer than its context.
+func TestResultWriterWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var away atomic.Bool
+		b.log.publish = func(*record.Record) error {
+			if away.Load() {
+				return errAway
+			}
+			return nil
+		}
+		waited := make(chan time.Duration, 1)
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			away.Store(true)
+			defer away.Store(false)
+			began := time.Now()
+			short, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			_, err := job.Result(short).Write(make([]byte, 4*outboxBytes))
+			waited <- time.Since(began)
+			return nil, err
+		})
+		failed := b.await(b.submit(`{}`, nil), envelope.TypeJobFailed)
+		require.Equal(t, envelope.CodeDeadlineExceeded, payload[envelope.JobFailed](t, failed[len(failed)-1]).Code)
+		require.Equal(t, time.Minute, <-waited)
 		w.end(t)
 	})
 }

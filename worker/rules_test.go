@@ -79,7 +79,8 @@ func TestConclude(t *testing.T) {
 	}
 }
 
-func TestStreamedResultSentinel(t *testing.T) { // RS-2
+// TestRS2TheSentinel: open dialect RS-2. Whatever is not quite one is a value.
+func TestRS2TheSentinel(t *testing.T) {
 	size := uint64(7)
 	for text, want := range map[string]*envelope.JobCompleted{
 		`{"$arcp_streamed_result":{"result_id":"r1","result_size":7,"summary":"s"}}`: {ResultID: "r1", ResultSize: &size, Summary: "s"},

@@ -52,9 +52,9 @@ func (a *chunkArguments) check() error {
 	return inRange("bytes", a.Bytes, 0, maxChunkBytes)
 }
 
-// pieces returns the data of the chunks, and the bytes of the result. There is
-// one at least.
-func (a *chunkArguments) pieces() (data []string, size uint64) {
+// parts returns the parts of the result, which may be the same one many times.
+// There is one at least.
+func (a *chunkArguments) parts() []string {
 	parts := a.Parts
 	if parts == nil {
 		part := strings.Repeat("0123456789abcdef", int(a.Bytes)/16+1)[:a.Bytes]
@@ -63,14 +63,15 @@ func (a *chunkArguments) pieces() (data []string, size uint64) {
 	if len(parts) == 0 {
 		parts = []string{""}
 	}
-	for _, part := range parts {
-		size += uint64(len(part))
-		if a.Encoding == envelope.EncodingBase64 {
-			part = base64.StdEncoding.EncodeToString([]byte(part))
-		}
-		data = append(data, part)
+	return parts
+}
+
+// data is a part as it is sent.
+func (a *chunkArguments) data(part string) string {
+	if a.Encoding == envelope.EncodingBase64 {
+		return base64.StdEncoding.EncodeToString([]byte(part))
 	}
-	return data, size
+	return part
 }
 
 // chunks streams a result in the chunks that it is told, one by one.
@@ -82,16 +83,17 @@ func chunks(ctx context.Context, job *worker.Job) (any, error) {
 	if err := args.check(); err != nil {
 		return nil, err
 	}
-	data, size := args.pieces()
+	parts, size := args.parts(), uint64(0)
 	id := envelope.NewResultID()
 	broken := breaks[args.Break]
 	chunk := envelope.JobResultChunk{ResultID: id, Encoding: args.Encoding, More: true}
 	if args.Break == "first_not_0" || args.Break == "empty_id" {
-		data = nil
+		parts = nil
 	}
-	for i, piece := range data {
-		chunk.ChunkSeq, chunk.Data = uint64(i), piece
-		if i == len(data)-1 {
+	for i, part := range parts {
+		size += uint64(len(part))
+		chunk.ChunkSeq, chunk.Data = uint64(i), args.data(part)
+		if i == len(parts)-1 {
 			chunk.More = args.Break == "no_last" || broken != nil && args.Break != "after_last"
 		}
 		if err := job.ResultChunk(ctx, chunk); err != nil {
@@ -99,7 +101,7 @@ func chunks(ctx context.Context, job *worker.Job) (any, error) {
 		}
 	}
 	if broken != nil {
-		chunk.ChunkSeq, chunk.Data, chunk.More = uint64(len(data)), "", false
+		chunk.ChunkSeq, chunk.Data, chunk.More = uint64(len(parts)), "", false
 		broken(&chunk)
 		if err := job.ResultChunk(ctx, chunk); err != nil {
 			return nil, err
