@@ -84,3 +84,20 @@ func (r *ResultReader) Close() error {
 	r.piece = nil
 	return nil
 }
+
+// ReadResult reads all of the job's streamed result into memory, at most 256 MiB (open dialect RS-4). It waits for its end,
+// and begins again when the job does: what it returns is the last attempt's. It is empty for another kind of result.
+// Otherwise it is a ResultReader.
+func (j *Job) ReadResult(ctx context.Context) ([]byte, error) {
+	for {
+		r := j.ResultReader(ctx)
+		whole, err := io.ReadAll(r)
+		_ = r.Close()
+		switch {
+		case err == nil:
+			return whole, nil
+		case !errors.Is(err, ErrResultRestarted):
+			return nil, err
+		}
+	}
+}

@@ -73,3 +73,41 @@ func TestResultReader(t *testing.T) {
 		})
 	}
 }
+
+// TestRS6OnlyTheLastAttemptIsTheResult: ReadResult waits for it. A reader of an earlier one is told, and a new one reads on.
+func TestRS6OnlyTheLastAttemptIsTheResult(t *testing.T) {
+	ctx := testContext(t)
+	invoke := func() *client.Job {
+		s := dial(t, config(newEdge(t, func(p *peer) {
+			p.open("t1")
+			invoke := p.expect(envelope.TypeToolInvoke)
+			p.accepted(1, invoke)
+			p.say(2, invoke, jobID, envelope.TypeJobStarted, envelope.JobStarted{Attempt: 1})
+			p.chunk(3, invoke, 0, "lost ", true)
+			p.chunk(4, invoke, 1, "too", true)
+			p.say(5, invoke, jobID, envelope.TypeJobStarted, envelope.JobStarted{Attempt: 2})
+			p.say(6, invoke, jobID, envelope.TypeJobStarted, envelope.JobStarted{Attempt: 3})
+			p.chunk(7, invoke, 0, "kept", false)
+			p.say(8, invoke, jobID, envelope.TypeJobCompleted, envelope.JobCompleted{ResultID: "r"})
+			p.end()
+		})))
+		job, err := s.Invoke(ctx, "chunks", nil)
+		require.NoError(t, err)
+		return job
+	}
+	whole, err := invoke().ReadResult(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(whole))
+
+	job := invoke()
+	first := job.ResultReader(ctx)
+	part, err := io.ReadAll(first)
+	require.ErrorIs(t, err, client.ErrResultRestarted)
+	require.Equal(t, "lost too", string(part))
+	require.NoError(t, first.Close())
+	second := job.ResultReader(ctx)
+	part, err = io.ReadAll(second)
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(part))
+	require.NoError(t, second.Close())
+}

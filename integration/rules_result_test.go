@@ -1,13 +1,19 @@
 package integration_test
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arcp-nats/arcp/client"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
+	"github.com/arcp-nats/arcp/worker"
 )
 
 // chunk is the payload of a job.result_chunk.
@@ -114,4 +120,159 @@ func TestRS6AStreamedResultGoesOnElsewhere(t *testing.T) {
 	text.WriteString(rest)
 	require.Equal(t, strings.Repeat(strings.Repeat("0123456789abcdef", size/16+1)[:size], parts), text.String())
 	require.EqualValues(t, parts*size, done["result_size"])
+}
+
+// TestRS2TheSentinelInPlaceOfAValue: of a job that has sent no chunk, as it is (RS-5).
+func TestRS2TheSentinelInPlaceOfAValue(t *testing.T) {
+	_, _, p, _ := session(t)
+	inner := obj{"result_id": "r", "result_size": 7, "summary": "s"}
+	p.Invoke("echo", obj{"$arcp_streamed_result": inner})
+	require.Equal(t, wstest.Message{"result_id": "r", "result_size": 7.0, "summary": "s"}, last(p.Until("job.completed")).Payload())
+	p.Invoke("echo", obj{"$arcp_streamed_result": inner, "more": 1})
+	require.Contains(t, last(p.Until("job.completed")).Payload(), "value", "it has another member, so it is one")
+}
+
+// assemble puts together the result among frames of a session.
+func assemble(t *testing.T, frames ...[]byte) string {
+	t.Helper()
+	var a envelope.ResultAssembler
+	var whole strings.Builder
+	for _, frame := range frames {
+		e, err := envelope.Decode(frame, envelope.DefaultLimits())
+		require.NoError(t, err)
+		piece, err := a.Take(e)
+		require.NoError(t, err)
+		require.False(t, piece.Restart)
+		whole.Write(piece.Data)
+	}
+	return whole.String()
+}
+
+// writes is a tool that writes what it is given, as it comes.
+func writes(parts <-chan string) worker.Handler {
+	return func(ctx context.Context, job *worker.Job) (any, error) {
+		w := job.Result(ctx, worker.AsText())
+		for {
+			select {
+			case part, more := <-parts:
+				if !more {
+					return nil, w.Close()
+				}
+				if _, err := io.WriteString(w, part); err != nil {
+					return nil, err
+				}
+				if err := w.Flush(); err != nil {
+					return nil, err
+				}
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// TestRS6AWatchedResultOverSeveralEdges: a session that submitted a job, and one that watches it from another edge, change
+// edges in the middle of its result, and get the whole of it.
+func TestRS6AWatchedResultOverSeveralEdges(t *testing.T) {
+	c := newCluster(t)
+	parts := make(chan string)
+	c.worker("worker-1", func(w *worker.Worker) { require.NoError(t, w.Handle("writes", "1", writes(parts), worker.Options{})) })
+	first, second := c.edge("edge-1", nil), c.edge("edge-2", nil)
+	first.knows(t, "writes")
+	second.knows(t, "writes")
+	p, q := wstest.Dial(t, first.url), wstest.Dial(t, second.url)
+	accepted, watching := p.Open(aliceToken), q.Open(aliceToken)
+	p.Invoke("writes", nil, "idempotency_key", "k")
+	p.Expect("job.accepted")
+	p.Expect("job.started")
+	q.Invoke("writes", nil, "idempotency_key", "k")
+	q.Expect("job.accepted")
+	parts <- "Grüße"
+	p.Expect("job.result_chunk")
+	q.Expect("job.result_chunk")
+	p.Drop()
+	q.Drop()
+	parts <- " über"
+	parts <- " zwei"
+
+	p2, q2 := wstest.Dial(t, second.url), wstest.Dial(t, first.url)
+	p2.Resume(token(accepted), 3)
+	q2.Resume(token(watching), 2)
+	for _, peer := range []*wstest.Peer{p2, q2} {
+		for range 2 {
+			peer.Expect("job.result_chunk")
+		}
+	}
+	parts <- " Server"
+	close(parts)
+	const want = "Grüße über zwei Server"
+	for _, peers := range [][2]*wstest.Peer{{p, p2}, {q, q2}} {
+		require.EqualValues(t, len(want), last(peers[1].Until("job.completed")).Payload()["result_size"])
+		require.Equal(t, want, assemble(t, append(peers[0].Raw[1:], peers[1].Raw[1:]...)...))
+	}
+}
+
+// TestRS6ALostWorkersResultBeginsAnew: the next attempt makes it from its beginning, and only that one's is the result, to
+// who has read of the first one and to who has not.
+func TestRS6ALostWorkersResultBeginsAnew(t *testing.T) {
+	c := newCluster(t)
+	tool := func(ctx context.Context, job *worker.Job) (any, error) {
+		w := job.Result(ctx)
+		if job.Attempt() == 1 {
+			_, err := io.WriteString(w, "half of it")
+			err = errors.Join(err, w.Flush())
+			<-ctx.Done()
+			return nil, errors.Join(err, w.Close())
+		}
+		_, err := io.WriteString(w, "all of it")
+		return nil, err
+	}
+	add := func(w *worker.Worker) { require.NoError(t, w.Handle("halves", "1", tool, worker.Options{})) }
+	one := c.worker("worker-1", add)
+	e := c.edge("edge-1", nil)
+	e.knows(t, "halves")
+	dial := func() *client.Session {
+		s, err := client.Dial(t.Context(), client.Config{URLs: []string{e.url}, Token: aliceToken})
+		require.NoError(t, err)
+		t.Cleanup(s.Detach)
+		return s
+	}
+	job, err := dial().Invoke(t.Context(), "halves", nil, client.WithIdempotencyKey("k"))
+	require.NoError(t, err)
+	first := job.ResultReader(t.Context())
+	half := make([]byte, 10)
+	_, err = io.ReadFull(first, half)
+	require.NoError(t, err)
+	require.Equal(t, "half of it", string(half))
+	watched, err := dial().Invoke(t.Context(), "halves", nil, client.WithIdempotencyKey("k"))
+	require.NoError(t, err)
+	_, err = watched.Accepted(t.Context())
+	require.NoError(t, err)
+
+	c.worker("worker-2", add)
+	one.Stop()
+	_, err = first.Read(half)
+	require.ErrorIs(t, err, client.ErrResultRestarted)
+	require.NoError(t, first.Close())
+	for _, j := range []*client.Job{job, watched} {
+		whole, err := j.ReadResult(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "all of it", string(whole))
+	}
+}
+
+// TestRS6TenThousandChunks: come in order, and whole.
+func TestRS6TenThousandChunks(t *testing.T) {
+	_, e := newStack(t)
+	e.knows(t, "chunks")
+	s, err := client.Dial(t.Context(), client.Config{URLs: []string{e.url}, Token: aliceToken, Backpressure: true})
+	require.NoError(t, err)
+	defer s.Detach()
+	const count, size = 10_000, 320
+	job, err := s.Invoke(t.Context(), "chunks", obj{"count": count, "bytes": size, "encoding": "base64"})
+	require.NoError(t, err)
+	whole, err := job.ReadResult(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat("0123456789abcdef", count*size/16), string(whole))
+	require.EqualValues(t, count+3, s.Stats().Events)
 }
