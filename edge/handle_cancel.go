@@ -145,8 +145,10 @@ func (s *session) endUnstarted(ctx context.Context, invocation *record.Record, r
 	if err != nil {
 		return err
 	}
-	_, err = s.srv.log.PublishWait(ctx, rec)
-	return err
+	if _, err = s.srv.log.PublishWait(ctx, rec); err != nil {
+		return err
+	}
+	return s.srv.tellParent(ctx, invocation)
 }
 
 // endOf builds a terminal event of the runtime's own, with the ids that the job's other events have.

@@ -24,6 +24,18 @@ func jobEnded(ctx context.Context, log Log, last *record.Record) (bool, error) {
 	return status.State().Terminal(), err
 }
 
+// tellParent tells the worker of a job's parent, if it has one, that the runtime has ended the job: no worker of the job may
+// ever come and do it.
+func (srv *Server) tellParent(ctx context.Context, invocation *record.Record) error {
+	rec, err := record.ChildEnded(invocation)
+	if err != nil || rec == nil {
+		return err
+	}
+	rec.Sender = srv.cfg.Name
+	_, err = srv.log.PublishWait(ctx, rec)
+	return err
+}
+
 // ends reports whether a record of a job holds a terminal event.
 func ends(rec *record.Record) bool { return slices.ContainsFunc(rec.Types, terminal) }
 

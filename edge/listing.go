@@ -106,6 +106,7 @@ func (l *listing) gather(ctx context.Context, limit int) ([]candidate, error) {
 func entryOf(rec *record.Record) envelope.JobListEntry {
 	entry := envelope.JobListEntry{
 		JobID: envelope.JobID(rec.Subject.Job), Agent: rec.Subject.Tool, CreatedAt: envelope.At(rec.Time),
+		ParentJobID: envelope.JobID(rec.Parent),
 	}
 	for typ, line := range rec.Lines() {
 		var command struct {
@@ -149,6 +150,6 @@ func (l *listing) add(c *candidate) {
 	const others = 200 // bytes of an entry beside these two
 	if len(l.query.Status) == 0 || slices.Contains(l.query.Status, string(c.entry.Status)) {
 		l.jobs = append(l.jobs, c.entry)
-		l.bytes += others + len(c.entry.Agent) + len(c.entry.TraceID)
+		l.bytes += others + len(c.entry.Agent) + len(c.entry.TraceID) + len(c.entry.ParentJobID)
 	}
 }

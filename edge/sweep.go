@@ -189,7 +189,7 @@ func (w *sweeper) fail(ctx context.Context, invocation *record.Record, reason st
 			return err
 		}
 	}
-	return nil
+	return w.srv.tellParent(ctx, invocation)
 }
 
 func (w *sweeper) load(ctx context.Context) (state sweepState, revision uint64, err error) {

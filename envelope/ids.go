@@ -98,6 +98,15 @@ func ParseArtifactID(s string) (ArtifactID, error) {
 	return parseID[ArtifactID](s, artifactPrefix, "artifact")
 }
 
+// DerivedJobID is a job id that is made of a moment and a digest of at least ten
+// bytes: the same ones make the same id.
+func DerivedJobID(at time.Time, digest []byte) JobID {
+	var id ulid.ULID
+	_ = id.SetTime(min(ulid.Timestamp(at), ulid.MaxTime()))
+	copy(id[6:], digest)
+	return JobID(jobPrefix + id.String())
+}
+
 // parseID never quotes its input: an id comes from a peer, and its error goes
 // back to that peer and into logs.
 func parseID[T ~string](s, prefix, kind string) (T, error) {

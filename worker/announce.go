@@ -86,7 +86,13 @@ func (w *Worker) withdraw(ctx context.Context) {
 func (w *Worker) follow(ctx context.Context, changed func()) {
 	known := false
 	_ = retry(ctx, func() error { // only ctx ends it
-		err := w.bus.Tools().Watch(ctx, func() { known = true; changed() },
+		err := w.bus.Tools().Watch(ctx, func() {
+			if !known {
+				close(w.tableKnown)
+			}
+			known = true
+			changed()
+		},
 			func(key string, value []byte, created time.Time) {
 				w.table.Apply(key, value, created)
 				if known {

@@ -26,6 +26,9 @@ type history struct {
 	terminal   bool   // the job has its end
 	checkpoint []byte // the last one's line, or nil
 	spent      []envelope.Amount
+	end        []byte // the terminal event's line, or nil
+	endType    envelope.Type
+	delegated  [][]byte // the marks of all children
 
 	scheduled bool // the job was to start later: there were deliveries before
 	first     int  // the attempt that spoke first; 0: none
@@ -66,8 +69,11 @@ func (h *history) add(r *record.Record) {
 			h.checkpoint = bytes.Clone(line)
 		case t == typeCharged:
 			h.spent = append(h.spent, readCharged(line)...)
+		case t == typeDelegated:
+			h.delegated = append(h.delegated, bytes.Clone(line))
+			h.spent = append(h.spent, takenBy(line)...)
 		case terminal(t):
-			h.terminal = true
+			h.terminal, h.end, h.endType = true, bytes.Clone(line), t
 			return
 		}
 	}

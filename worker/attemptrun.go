@@ -30,6 +30,7 @@ type attempt struct {
 	announced bool        // job.started was said
 	running   atomic.Bool // the handler runs
 	lapsed    atomic.Bool // the queue may have given the job to someone else
+	seat      seat
 	care      care
 }
 
@@ -53,6 +54,10 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 	if a.tool != nil {
 		a.job.tool = a.tool.ref
 	}
+	a.job.children.a = a
+	if a.tool != nil {
+		a.seat = seat{w: w, tool: a.tool.slots}
+	}
 	a.fetched = time.Now()
 	a.care.seen = a.fetched
 	return a
@@ -70,6 +75,7 @@ func (w *Worker) serve(d Delivery) {
 	inv, unreadable := readInvocation(d.Record)
 	a := w.newAttempt(d, inv)
 	defer a.cancel(nil)
+	defer a.seat.close()
 
 	switch {
 	case unreadable != nil:
@@ -98,6 +104,7 @@ func (w *Worker) serve(d Delivery) {
 		a.giveBack(time.Second)
 	case verdict == alreadyEnd:
 		a.log.Info("job has ended in an earlier attempt")
+		a.tellParent()
 		a.acknowledge()
 	case verdict == usedUp:
 		a.log.Warn("job has no attempt left")
@@ -147,6 +154,7 @@ func (a *attempt) judge() (verdict, error) {
 // run waits for the tool's turn, starts the handler and waits for its end.
 func (a *attempt) run() ending {
 	a.w.learnOfCancel(a)
+	a.w.learnOfParent(a)
 	if !a.admit() {
 		return conclude(nil, context.Canceled, contextCause(a.ctx))
 	}
@@ -240,7 +248,7 @@ func (a *attempt) handle(ctx context.Context) ending {
 	go func() {
 		defer a.w.handlers.done()
 		defer a.tool.metrics.returned(began)
-		defer a.tool.slots.Release(1)
+		defer a.seat.leave()
 		a.call(ctx, back)
 	}()
 
@@ -249,6 +257,7 @@ func (a *attempt) handle(ctx context.Context) ending {
 		return a.ending(r)
 	case <-ctx.Done():
 	}
+	a.abandonChildren(context.Cause(ctx))
 	grace := time.NewTimer(a.grace(context.Cause(ctx)))
 	defer grace.Stop()
 	select {
@@ -333,6 +342,7 @@ func (a *attempt) end(e ending) {
 		a.tool.metrics.ended(e)
 	}
 	a.log.Debug("job ended", "type", last.typ, "took", time.Since(a.fetched))
+	a.tellParent()
 	a.acknowledge()
 }
 
@@ -393,6 +403,10 @@ func (a *attempt) acknowledge() {
 			a.log.Warn("a later attempt may have the job, it is not acknowledged", "error", err)
 			return
 		}
+	}
+	if err := a.endChildren(ctx, parentEnded); err != nil {
+		a.log.Warn("children of the job may be open, it is not acknowledged", "error", err)
+		return
 	}
 	if err := a.d.Receipt.Ack(ctx); err != nil {
 		// The next attempt finds the job ended and acknowledges it.

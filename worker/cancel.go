@@ -151,6 +151,7 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 					if a.d.Record.Subject.Shard == shard {
 						w.learnOfCancel(a)
 						a.job.streams.lookUp(a.ctx, w.bus, a.job.inv)
+						a.job.children.lookAgain()
 					}
 				}
 			})
@@ -164,6 +165,12 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 
 // input takes what a client says to a job.
 func (w *Worker) input(book *cancelBook, r *record.Record) {
+	if child := r.EndedChild(); child != "" {
+		if a := w.holder(r); a != nil {
+			a.job.children.ended(child)
+		}
+		return
+	}
 	cancel := readCancel(r)
 	if cancel == nil {
 		if a := w.holder(r); a != nil {

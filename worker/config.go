@@ -37,6 +37,9 @@ type Config struct {
 	// context has ended; default 30 s. What still runs then is handed back.
 	// Negative: no time at all.
 	DrainTimeout time.Duration
+	// MaxDepth is how many jobs may stand above one that was started by
+	// [Job.Delegate]; default 16.
+	MaxDepth int
 	// MaxEventBytes bounds one envelope that a job writes, a result included;
 	// default 1,032,192 (1 MiB less room for headers), the most that NATS
 	// takes in one message as it comes.
@@ -72,6 +75,7 @@ const (
 	defaultHeartbeat     = 30 * time.Second
 	defaultCancelGrace   = 5 * time.Second
 	defaultDrainTimeout  = 30 * time.Second
+	defaultMaxDepth      = 16
 	defaultMaxEventBytes = 1<<20 - 16<<10
 )
 
@@ -90,6 +94,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, &ConfigError{Field: "Heartbeat", Reason: "must not be negative"}
 	case c.CancelGrace < 0:
 		return c, &ConfigError{Field: "CancelGrace", Reason: "must not be negative"}
+	case c.MaxDepth < 0:
+		return c, &ConfigError{Field: "MaxDepth", Reason: "must not be negative"}
 	case c.MaxEventBytes < 0:
 		return c, &ConfigError{Field: "MaxEventBytes", Reason: "must not be negative"}
 	}
@@ -99,6 +105,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.Heartbeat, defaultHeartbeat)
 	fill(&c.CancelGrace, defaultCancelGrace)
 	fill(&c.DrainTimeout, defaultDrainTimeout)
+	fill(&c.MaxDepth, defaultMaxDepth)
 	fill(&c.MaxEventBytes, defaultMaxEventBytes)
 	if c.DrainTimeout < 0 {
 		c.DrainTimeout = 0

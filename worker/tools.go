@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -101,6 +102,9 @@ func queueName(tools []string) string {
 type slots struct {
 	free  *semaphore.Weighted
 	total int64
+
+	mu   sync.Mutex
+	debt int // slots that were lent, are wanted back and not there
 }
 
 func newSlots(n int) *slots {
@@ -123,7 +127,25 @@ func (s *slots) reserve(ctx context.Context, want int64) (int, error) {
 	return int(got), nil
 }
 
+// lend frees the slot of a job that still runs, but waits for another one.
+func (s *slots) lend() { s.release(1) }
+
+// takeBack ends that, and does not wait for it: if no slot is free the next one
+// that would be is taken.
+func (s *slots) takeBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.free.TryAcquire(1) {
+		s.debt++
+	}
+}
+
 func (s *slots) release(n int) {
+	s.mu.Lock()
+	paid := min(s.debt, n)
+	s.debt -= paid
+	n -= paid
+	s.mu.Unlock()
 	if n > 0 {
 		s.free.Release(int64(n))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
@@ -39,6 +40,9 @@ type Worker struct {
 	held     heldJobs
 	handlers handlerCount
 	table    *registry.Table
+	// tableKnown is closed when the table has what was there.
+	tableKnown chan struct{}
+	lent       atomic.Int64 // places lent by handlers that wait
 
 	fetchers sync.WaitGroup // pull loops, announcements
 	jobs     sync.WaitGroup // deliveries in hand; only pull loops add
@@ -63,8 +67,10 @@ func New(bus Bus, cfg Config) (*Worker, error) {
 		ready:   make(chan struct{}),
 		stopped: make(chan struct{}),
 		table:   registry.NewTable(),
-		lanes:   lanes{known: map[lane]<-chan struct{}{}},
-		held:    heldJobs{jobs: map[string]*attempt{}},
+
+		tableKnown: make(chan struct{}),
+		lanes:      lanes{known: map[lane]<-chan struct{}{}},
+		held:       heldJobs{jobs: map[string]*attempt{}},
 	}, nil
 }
 

@@ -40,6 +40,7 @@ func tools() []tool {
 		{"stream", "Says chunks in a stream.", stream},
 		{"collect", "Returns what its client streams to it.", collect},
 		{"chunks", "Streams its result, or breaks a rule of doing so.", chunks},
+		{"delegate", "Starts another tool as a child job and waits for it.", delegate},
 	}
 }
 
