@@ -64,6 +64,21 @@ func (srv *Server) beginAfter(ctx context.Context, sub *view.Subscription, id en
 	return nil
 }
 
+// logEnds returns the last position of each shard.
+func (srv *Server) logEnds(ctx context.Context) (map[int]uint64, error) {
+	shards, err := srv.log.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[int]uint64, len(shards))
+	for _, shard := range shards {
+		if _, ends[shard], err = srv.log.Bounds(ctx, shard); err != nil {
+			return nil, err
+		}
+	}
+	return ends, nil
+}
+
 // findMessage returns the record of some principals that holds the message with an id, and its line, from 1. It is nil if
 // there is none.
 func (srv *Server) findMessage(ctx context.Context, tokens []string, id envelope.MessageID, ends map[int]uint64) (found *record.Record, line int, err error) {

@@ -88,15 +88,9 @@ func (s *session) subscription(ctx context.Context, payload *envelope.Subscribe)
 	if err != nil {
 		return nil, err
 	}
-	shards, err := s.srv.log.Shards(ctx)
+	ends, err := s.srv.logEnds(ctx)
 	if err != nil {
 		return nil, err
-	}
-	ends := make(map[int]uint64, len(shards))
-	for _, shard := range shards {
-		if _, ends[shard], err = s.srv.log.Bounds(ctx, shard); err != nil {
-			return nil, err
-		}
 	}
 	sub := &view.Subscription{Filter: payload.Filter, Principals: principals, Pos: ends}
 	if payload.Since == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/lease"
 	"github.com/arcp-nats/arcp/record"
 )
 
@@ -29,6 +30,7 @@ type history struct {
 	end        []byte // the terminal event's line, or nil
 	endType    envelope.Type
 	delegated  [][]byte // the marks of all children
+	permits    lease.Book
 
 	scheduled bool // the job was to start later: there were deliveries before
 	first     int  // the attempt that spoke first; 0: none
@@ -63,6 +65,10 @@ func (h *history) add(r *record.Record) {
 	}
 	for t, line := range r.Lines() {
 		switch {
+		case t == envelope.TypePermissionRequest, t == envelope.TypeJobStarted:
+			if e, err := envelope.DecodeStored(line); err == nil {
+				h.permits.Event(e)
+			}
 		case t == typeHandedBack:
 			h.handedBack++
 		case t == typeCheckpoint:

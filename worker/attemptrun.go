@@ -26,6 +26,7 @@ type attempt struct {
 	ctx    context.Context // the handler's, but for the tool's timeout
 	cancel context.CancelCauseFunc
 
+	expiry    *time.Timer // of the job's lease; nil: it has none
 	fetched   time.Time
 	announced bool        // job.started was said
 	running   atomic.Bool // the handler runs
@@ -49,8 +50,16 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 
 		extensions: inputReader[Extension]{pick: pickExtensions},
 		input:      inputReader[*envelope.Envelope]{pick: pickStreams},
+		permits:    permits{said: inputReader[permitInput]{pick: pickPermits}},
 	}
 	a.job.overtaken = a.mayBeOvertaken
+	if l := inv.lease; l != nil && l.ExpiresAt != nil {
+		left := time.Until(l.ExpiresAt.Time)
+		a.expiry = time.AfterFunc(left, func() { a.cancel(ErrLeaseExpired) })
+		if left <= 0 {
+			a.cancel(ErrLeaseExpired) // it never runs
+		}
+	}
 	if a.tool != nil {
 		a.job.tool = a.tool.ref
 	}
@@ -76,6 +85,9 @@ func (w *Worker) serve(d Delivery) {
 	a := w.newAttempt(d, inv)
 	defer a.cancel(nil)
 	defer a.seat.close()
+	if a.expiry != nil {
+		defer a.expiry.Stop()
+	}
 
 	switch {
 	case unreadable != nil:
@@ -312,6 +324,7 @@ func (a *attempt) call(ctx context.Context, back chan<- returned) {
 // end writes the job's terminal event and acknowledges the job, or hands it
 // back.
 func (a *attempt) end(e ending) {
+	a.job.permits.stop()
 	if e.handedBack() {
 		a.handBack()
 		return

@@ -145,6 +145,7 @@ func (w *Worker) hear(ctx context.Context, shard int, book *cancelBook, ready ch
 			for _, a := range w.held.all(nil) {
 				a.job.extensions.missed()
 				a.job.input.missed()
+				a.job.permits.said.missed()
 			}
 			w.inputs.Go(func() {
 				for _, a := range w.held.all(nil) {
@@ -177,6 +178,7 @@ func (w *Worker) input(book *cancelBook, r *record.Record) {
 			a.job.inbox.offer(r)
 			a.job.extensions.offer(r)
 			a.job.input.offer(r)
+			a.job.permits.said.offer(r)
 			a.job.streams.offer(r)
 		}
 		return

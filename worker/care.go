@@ -117,7 +117,7 @@ func (a *attempt) lookAfter(now time.Time, round time.Duration) {
 func (a *attempt) beat() {
 	deadline := uint64(2 * a.w.cfg.Heartbeat / time.Millisecond) // two may be missed (HB-4)
 	l, err := a.job.speaker.line(envelope.TypeJobHeartbeat, &envelope.JobHeartbeat{
-		Sequence: a.care.sequence, DeadlineMS: &deadline, State: envelope.JobStateRunning,
+		Sequence: a.care.sequence, DeadlineMS: &deadline, State: a.job.permits.state(),
 	})
 	if err == nil && a.job.out.offer(l) {
 		a.care.sequence++

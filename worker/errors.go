@@ -18,6 +18,8 @@ var (
 	// ErrTimeout: the attempt took longer than its tool's Options.Timeout, or
 	// than the runtime lets any job run.
 	ErrTimeout = errors.New("worker: the attempt ran out of time")
+	// ErrLeaseExpired: the job's lease has ended (open dialect LE-3).
+	ErrLeaseExpired = errors.New("worker: the lease of the job has expired")
 	// ErrSuperseded: the queue has given the job to a later attempt, since
 	// this one was not heard of for too long. Nothing it says counts any more.
 	ErrSuperseded = errors.New("worker: a later attempt has the job")

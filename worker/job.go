@@ -50,6 +50,7 @@ type Job struct {
 	result      resultStream
 	spending    spending
 	streams     openStreams
+	permits     permits
 	input       inputReader[*envelope.Envelope]
 	inputs      map[inputKey]envelope.StreamRule // of what Input has handed out
 	overtaken   func() bool                      // a later attempt may have the job

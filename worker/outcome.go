@@ -56,6 +56,8 @@ func concludeCause(cause error) (ending, bool) {
 		return endCancelled(cancel.Reason), true
 	case errors.Is(cause, ErrTimeout):
 		return ending{failed: envelope.Errorf(envelope.CodeTimeout, "the attempt ran out of time")}, true
+	case errors.Is(cause, ErrLeaseExpired):
+		return ending{failed: envelope.Errorf(envelope.CodeLeaseExpired, "the lease of the job has expired")}, true
 	case errors.Is(cause, ErrSuperseded):
 		return ending{}, true
 	}

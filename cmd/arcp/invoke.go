@@ -33,6 +33,8 @@ type invokeCommand struct {
 	After          time.Duration `help:"Start the job when this time has passed, such as 10s." xor:"when" placeholder:"DURATION"`
 	At             string        `help:"Start the job at this time, such as 2026-07-01T09:00:00Z." xor:"when" placeholder:"TIME"`
 
+	Answer string `help:"Answer every permission that the job asks for: grant or deny." enum:",grant,deny" default:"" placeholder:"ANSWER"`
+
 	Detach bool `help:"Print the id of the job once it is accepted, and leave it running."`
 }
 
@@ -60,7 +62,7 @@ func (c *invokeCommand) Run(p *program, std streams, signals interrupt) error {
 		}
 		return err
 	}
-	result, streamed, err := c.follow(signals.work, job, p.JSON, std.out)
+	result, streamed, err := c.follow(signals.work, session, job, p.JSON, std.out)
 	closing, cancel := context.WithTimeout(signals.cleanup, closeTimeout)
 	defer cancel()
 	if closeErr := session.Close(closing); err == nil && closeErr != nil {
@@ -130,8 +132,9 @@ func (c *invokeCommand) when() ([]client.InvokeOption, error) {
 }
 
 // follow shows the events of the job until it ends. A streamed result is put together; it has 256 MiB at most (open dialect
-// RS-4), and is shown when it is complete, as the job may begin anew until then. It is nil if nothing was streamed.
-func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool, out io.Writer) (client.Result, []byte, error) {
+// RS-4), and is shown when it is complete, as the job may begin anew until then. It is nil if
+// nothing was streamed.
+func (c *invokeCommand) follow(ctx context.Context, session *client.Session, job *client.Job, quiet bool, out io.Writer) (client.Result, []byte, error) {
 	var assembler envelope.ResultAssembler
 	var streamed []byte
 	var broken error // why there is no result, whatever Wait says
@@ -139,6 +142,9 @@ func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool,
 		if err != nil {
 			broken = err
 			break
+		}
+		if err := c.answer(ctx, session, e); err != nil {
+			return client.Result{}, nil, err
 		}
 		if quiet {
 			continue
@@ -162,6 +168,21 @@ func (c *invokeCommand) follow(ctx context.Context, job *client.Job, quiet bool,
 		err = broken
 	}
 	return result, streamed, err
+}
+
+// grantedFor is how long a permission is granted for.
+const grantedFor = time.Hour
+
+// answer answers a request for a permission, if that was asked for.
+func (c *invokeCommand) answer(ctx context.Context, session *client.Session, e *envelope.Envelope) error {
+	switch {
+	case e.Type != envelope.TypePermissionRequest || c.Answer == "":
+		return nil
+	case c.Answer == "grant":
+		return session.Grant(ctx, e, grantedFor)
+	default:
+		return session.Deny(ctx, e, "denied by --answer")
+	}
 }
 
 // checkJSON says where text stops being one JSON value.

@@ -140,6 +140,15 @@ func TestAgainstARuntime(t *testing.T) {
 		require.True(t, found)
 		require.Len(t, "0123456789abcdef0"+result, count*size)
 	})
+	t.Run("permissions", func(t *testing.T) {
+		const asks = `{"permission":"fs.write","resource":"/tmp/x","operation":"write"}`
+		exit, out, errs := arcp("", "--token", "tok-a", "invoke", "ask", asks, "--answer", "grant")
+		require.Zero(t, exit, errs)
+		require.Contains(t, out, "permission.request  fs.write: write /tmp/x")
+		require.Equal(t, `{"granted":true}`, lines(out)[len(lines(out))-1])
+		_, out, _ = arcp("", "--token", "tok-a", "invoke", "ask", asks, "--answer", "deny")
+		require.Equal(t, `{"granted":false,"reason":"denied by --answer"}`, lines(out)[len(lines(out))-1])
+	})
 	t.Run("a bad token", func(t *testing.T) {
 		exit, _, errs := arcp("", "--token", "tok-b", "invoke", "echo")
 		require.Equal(t, cli.ExitFailed, exit)

@@ -66,6 +66,16 @@ func Text(e *envelope.Envelope) string {
 			last = ", the last one"
 		}
 		return fmt.Sprintf("chunk %d, %d characters in %s%s", p.ChunkSeq, len(p.Data), p.Encoding, last)
+	case envelope.TypePermissionRequest:
+		p, err := envelope.DecodePayload[envelope.PermissionRequest](e)
+		if err != nil {
+			break
+		}
+		text := p.Permission + ": " + p.Operation + " " + p.Resource
+		if p.Reason != "" {
+			text += " (" + p.Reason + ")"
+		}
+		return text
 	case envelope.TypeToolError:
 		p, err := envelope.DecodePayload[envelope.ToolError](e)
 		if err != nil {

@@ -37,6 +37,7 @@ func tools() []tool {
 		{"attempt", "Counts, saves checkpoints, and goes on from the last one when its worker was lost.", attempt},
 		{"charge", "Spends of its budget.", charge},
 		{"model", "Uses a model, if its lease allows that.", model},
+		{"ask", "Asks its client for a permission.", ask},
 		{"stream", "Says chunks in a stream.", stream},
 		{"collect", "Returns what its client streams to it.", collect},
 		{"chunks", "Streams its result, or breaks a rule of doing so.", chunks},
