@@ -181,7 +181,7 @@ func (srv *Server) negotiate(client envelope.Capabilities) envelope.Capabilities
 		yes := true
 		offered.Anonymous = &yes
 	}
-	offered.Extensions = slices.Concat(offered.Extensions, srv.cfg.Extensions)
+	offered.Extensions = slices.Concat(offered.Extensions, []string{envelope.CheckpointExtension}, srv.cfg.Extensions)
 	agents := srv.tools.Agents()
 	offered.Agents = &agents
 	return envelope.Negotiate(offered, client)

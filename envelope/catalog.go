@@ -137,7 +137,7 @@ var catalogue = [...]Row{
 	{Type: TypeJobFailed, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobFailed], Support: Implemented, Proof: "TestJB3HandlerErrors"},
 	{Type: TypeJobCancelled, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Terminal: true, New: payload[JobCancelled], Support: Implemented, Proof: "TestSC1CloseCancelsTheJobsAndDeliversTheirEnd"},
 	{Type: TypeJobResultChunk, Group: GroupJob, Direction: RuntimeToClient, Countable: true, New: payload[JobResultChunk], Support: Implemented, Proof: "TestRS3ChunksInOrderThenTheEnd"},
-	{Type: TypeJobCheckpoint, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Later: true, New: payload[JobCheckpoint]},
+	{Type: TypeJobCheckpoint, Group: GroupJob, Direction: RuntimeToClient, Countable: true, Later: true, New: payload[JobCheckpoint], Support: Implemented, Proof: "TestCheckpointsAreShownToWhoNegotiatedThem", Note: "sent to clients that list the extension `arcpx.job.checkpoint.v1`"},
 	{Type: TypeJobSchedule, Group: GroupJob, Direction: ClientToRuntime, Countable: true, Later: true, New: payload[JobSchedule], Support: Implemented, Proof: "TestScheduledJobsStartWhenDue", Note: "at and after; every is refused with nack UNIMPLEMENTED"},
 	{Type: TypeStreamOpen, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamOpen], Support: Implemented, Proof: "TestStreamsOfJobs", Note: "from clients to a job or to subscribers, too; not answered unless refused"},
 	{Type: TypeStreamChunk, Group: GroupStream, Direction: Both, Countable: true, New: payload[StreamChunk], Support: Implemented, Proof: "TestStreamsOfJobs", Note: "from clients to a job or to subscribers, too"},

@@ -18,6 +18,10 @@ type When struct {
 	Every json.RawMessage `json:"every,omitzero"`
 }
 
+// CheckpointExtension is the extension (EX-1) that a client names to be sent
+// job.checkpoint, which 2.0.0 does not know.
+const CheckpointExtension = "arcpx.job.checkpoint.v1"
+
 // JobCheckpoint says that a job has saved Data to go on from, should its worker
 // be lost. CheckpointID is unique within the job.
 type JobCheckpoint struct {

@@ -11,7 +11,6 @@ import (
 // Markers that a worker writes among the events of a job, for later attempts.
 // Types that begin with an underscore are never shown to clients.
 const (
-	typeCheckpoint envelope.Type = "_job.checkpoint" // payload {"data": any}
 	typeHandedBack envelope.Type = "_job.handed_back"
 	typeCharged    envelope.Type = "_job.charged" // payload charged
 )
@@ -71,7 +70,7 @@ func (h *history) add(r *record.Record) {
 			}
 		case t == typeHandedBack:
 			h.handedBack++
-		case t == typeCheckpoint:
+		case t == envelope.TypeJobCheckpoint:
 			h.checkpoint = bytes.Clone(line)
 		case t == typeCharged:
 			h.spent = append(h.spent, readCharged(line)...)

@@ -20,14 +20,10 @@ type checkpoints struct {
 	last json.RawMessage // nil: there is none
 }
 
-type checkpointData struct {
-	Data json.RawMessage `json:"data"`
-}
-
 // Checkpoint saves data, anything that encodes as JSON, for a later attempt at
 // the job. It returns when the data is in the log, with all that the handler
 // said before: after that, losing the worker loses nothing up to here. Clients
-// do not see checkpoints.
+// that have negotiated it see it as job.checkpoint.
 func (j *Job) Checkpoint(ctx context.Context, data any) error {
 	raw, err := encodeValue(data)
 	if err != nil {
@@ -35,7 +31,8 @@ func (j *Job) Checkpoint(ctx context.Context, data any) error {
 			Code: envelope.CodeInvalidArgument, Message: "checkpoint: data cannot be written as JSON", Err: err,
 		}
 	}
-	if err := j.say(ctx, typeCheckpoint, checkpointData{Data: raw}); err != nil {
+	id := string(envelope.NewMessageID())
+	if err := j.say(ctx, envelope.TypeJobCheckpoint, &envelope.JobCheckpoint{CheckpointID: id, Data: raw}); err != nil {
 		return err
 	}
 	if err := j.out.sync(ctx); err != nil {
@@ -73,7 +70,7 @@ func (j *Job) LastCheckpoint(ctx context.Context) (json.RawMessage, bool, error)
 
 func readCheckpoint(line []byte) (json.RawMessage, error) {
 	var stored struct {
-		Payload checkpointData `json:"payload"`
+		Payload envelope.JobCheckpoint `json:"payload"`
 	}
 	if err := jsonv2.Unmarshal(line, &stored); err != nil {
 		return nil, &envelope.Error{Code: envelope.CodeDataLoss, Message: "the checkpoint in the log cannot be read", Err: err}

@@ -234,9 +234,9 @@ func TestCheckpointsAreFenced(t *testing.T) {
 			r.Attempt, r.Sender = attempt, "w"
 			b.put(r)
 		}
-		say(1, envelope.TypeJobStarted, &envelope.JobStarted{}, typeCheckpoint, map[string]any{"data": "one"})
+		say(1, envelope.TypeJobStarted, &envelope.JobStarted{}, envelope.TypeJobCheckpoint, map[string]any{"data": "one"})
 		say(2, envelope.TypeJobStarted, &envelope.JobStarted{})
-		say(1, typeCheckpoint, map[string]any{"data": "late words of a lost worker"})
+		say(1, envelope.TypeJobCheckpoint, map[string]any{"data": "late words of a lost worker"})
 		b.log.mu.Lock()
 		b.log.queue("q").jobs[0].attempts = 2
 		b.log.mu.Unlock()

@@ -165,7 +165,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestHistoryKeepsTheLastCheckpointThatCounts(t *testing.T) {
-	h := past(t, "1 w job.started _job.checkpoint", "2 v job.started", "1 w _job.checkpoint", "2 v _job.checkpoint", "1 w _job.checkpoint")
+	h := past(t, "1 w job.started job.checkpoint", "2 v job.started", "1 w job.checkpoint", "2 v job.checkpoint", "1 w job.checkpoint")
 	require.JSONEq(t, `{"by":"v"}`, string(h.checkpoint))
 }
 
@@ -179,7 +179,7 @@ func TestLastRecordDecidesForASecondAttempt(t *testing.T) {
 		}
 		var records []string
 		for range rapid.IntRange(0, 6).Draw(rt, "n") {
-			records = append(records, "1 w "+rapid.SampledFrom([]string{"job.progress", "log log", "_job.checkpoint"}).Draw(rt, "what"))
+			records = append(records, "1 w "+rapid.SampledFrom([]string{"job.progress", "log log", "job.checkpoint"}).Draw(rt, "what"))
 		}
 		if rapid.Bool().Draw(rt, "ended") {
 			records = append(records, "1 w log job.completed")

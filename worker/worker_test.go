@@ -376,14 +376,14 @@ func TestDrainTimeoutHandsOverToTheNextWorker(t *testing.T) {
 		}
 		w1 := b.worker(Config{DrainTimeout: 10 * time.Second}, Options{MaxAttempts: 2}, h)
 		inv := b.submit(`{}`, nil)
-		b.await(inv, typeCheckpoint)
+		b.await(inv, envelope.TypeJobCheckpoint)
 		w2 := b.worker(Config{Name: "worker-2"}, Options{MaxAttempts: 2}, h)
 		began := time.Now()
 		w1.end(t)
 		all := b.await(inv, envelope.TypeJobCompleted)
 		require.InDelta(t, 10*time.Second, time.Since(began), float64(time.Second), "at once, not after the ack wait")
 		require.Equal(t, []envelope.Type{
-			envelope.TypeJobStarted, typeCheckpoint, envelope.TypeLog, typeHandedBack,
+			envelope.TypeJobStarted, envelope.TypeJobCheckpoint, envelope.TypeLog, typeHandedBack,
 			envelope.TypeJobStarted, envelope.TypeJobCompleted,
 		}, types(all))
 		require.JSONEq(t, `{"at":7}`, string(payload[envelope.JobCompleted](t, all[5]).Value))

@@ -62,7 +62,7 @@ func public(lane subjects.Lane, typ envelope.Type) bool {
 		return spoken[typ]
 	default:
 		return !strings.HasPrefix(string(typ), "_") && !strings.HasPrefix(string(typ), "session.") &&
-			typ != envelope.TypeSubscribeEvent
+			typ != envelope.TypeSubscribeEvent && typ != envelope.TypeJobCheckpoint // which is for those who have negotiated it
 	}
 }
 

@@ -227,6 +227,9 @@ func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
 	if !known && !extension {
 		return // an internal mark of the log, never shown, or for sessions that have negotiated it
 	}
+	if typ == envelope.TypeJobCheckpoint && !slices.Contains(v.extensions, envelope.CheckpointExtension) {
+		return // a client of 2.0.0 does not know it
+	}
 	frame := Frame{Type: typ, Line: line}
 	if row.Countable || extension {
 		v.seq++
