@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,21 +54,21 @@ func withExtensions(names ...string) map[string]any {
 }
 
 // extensionStack is two edges that carry two extensions, and a tool that speaks them.
-func extensionStack(t *testing.T) (first, second *testEdge) {
+func extensionStack(t *testing.T) (c *cluster, first, second *testEdge) {
 	t.Helper()
-	c := newCluster(t)
+	c = newCluster(t)
 	c.worker("worker-1", func(w *worker.Worker) { require.NoError(t, w.Handle("talks", "1", talks, worker.Options{})) })
 	carry := func(cfg *edge.Config) { cfg.Extensions = []string{acme, other} }
 	first, second = c.edge("edge-1", carry), c.edge("edge-2", carry)
 	first.knows(t, "talks")
 	second.knows(t, "talks")
-	return first, second
+	return c, first, second
 }
 
 // TestEX1ExtensionsReachTheJobAndComeBack: in the names that were negotiated, numbered like any event, over any edge, and
 // the same after a resume.
 func TestEX1ExtensionsReachTheJobAndComeBack(t *testing.T) {
-	first, second := extensionStack(t)
+	c, first, second := extensionStack(t)
 	p := wstest.Dial(t, first.url)
 	p.Send("session.open", withExtensions("arcpx.unknown.v1", acme))
 	accepted := p.Expect("session.accepted")
@@ -91,7 +92,10 @@ func TestEX1ExtensionsReachTheJobAndComeBack(t *testing.T) {
 	q := wstest.Dial(t, first.url)
 	q.Send("session.open", withExtensions(other))
 	q.Expect("session.accepted")
+	before := c.count(other)
 	two := q.Send(other, map[string]any{}, "job_id", job)
+	// The other one goes over another edge, and the tool stops when it has it.
+	require.Eventually(t, func() bool { return c.count(other) > before }, wstest.Wait, 10*time.Millisecond)
 	three := p.Send(acme, map[string]any{"stop": true}, "job_id", job)
 	m = p.Expect(acme)
 	require.Equal(t, 4, m.Seq(), "the answer in the other extension is not for this session")
@@ -112,7 +116,7 @@ func TestEX1ExtensionsReachTheJobAndComeBack(t *testing.T) {
 // TestEX3WhatWasNotNegotiated: is refused, or dropped if it says that it may be; and what was is refused without a job of
 // the principal's.
 func TestEX3WhatWasNotNegotiated(t *testing.T) {
-	e, _ := extensionStack(t)
+	_, e, _ := extensionStack(t)
 	alice := wstest.Dial(t, e.url)
 	alice.Send("session.open", withExtensions(acme))
 	alice.Expect("session.accepted")
@@ -147,7 +151,7 @@ func TestEX3WhatWasNotNegotiated(t *testing.T) {
 
 // TestEX1TheClientSpeaksExtensions: by package client.
 func TestEX1TheClientSpeaksExtensions(t *testing.T) {
-	e, _ := extensionStack(t)
+	_, e, _ := extensionStack(t)
 	s, err := client.Dial(t.Context(), client.Config{
 		URLs: []string{e.url}, Token: aliceToken, Capabilities: envelope.Capabilities{Extensions: []string{acme}},
 	})
