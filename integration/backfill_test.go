@@ -41,7 +41,13 @@ func told(t *testing.T, p *wstest.Peer, sub string) (lines []string, end wstest.
 // session was answered says only that what it had said before was read.
 func (w *subscribing) stored(t *testing.T, after string, n int) {
 	t.Helper()
-	p := wstest.Dial(t, w.first.url)
+	awaitStored(t, w.first, after, n)
+}
+
+// awaitStored is stored, on an edge.
+func awaitStored(t *testing.T, e *testEdge, after string, n int) {
+	t.Helper()
+	p := wstest.Dial(t, e.url)
 	p.Open(aliceToken)
 	sub := subscribe(t, p, logs, after)
 	for seen := 0; seen < n; {
@@ -236,14 +242,17 @@ func TestSubscribersSeeAllShards(t *testing.T) {
 	e.knows(t, "echo")
 	p := wstest.Dial(t, e.url)
 	p.Open(aliceToken)
+	witness := wstest.Dial(t, e.url)
+	witness.Open(aliceToken)
+	now := subscribe(t, witness, logs, "")
 	say(speakers[0], 0)
-	speakers[0].Quiet()
+	event(t, witness, now) // it stands before what comes
 	p.Invoke("echo", 1)
 	after := last(p.Until("job.completed")).Str("id")
 	for n, s := range speakers {
 		say(s, n+1)
-		s.Quiet()
 	}
+	awaitStored(t, e, after, len(speakers))
 	sub := subscribe(t, p, logs, after)
 	lines, end := told(t, p, sub)
 	require.ElementsMatch(t, texts(1, 3), lines, "shard by shard")

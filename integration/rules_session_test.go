@@ -86,8 +86,7 @@ func TestTR5RepliesCarryTheTrueSession(t *testing.T) {
 func TestTR6WhatHasNoHandlerIsRefused(t *testing.T) {
 	_, _, p, _ := session(t)
 	for typ, payload := range map[string]map[string]any{
-		"permission.grant": {"permission": "p", "resource": "r", "operation": "o", "lease_seconds": 1},
-		"lease.refresh":    {"lease_id": "lease_1", "additional_seconds": 1},
+		"backpressure": {"desired_rate_per_second": 1},
 	} {
 		id := p.Send(typ, payload)
 		m := p.Expect("nack")
