@@ -23,6 +23,10 @@ var (
 	ErrOutcomeUnknown = errors.New("client: connection lost before the answer, outcome unknown")
 	// ErrNotNegotiated: the session and the edge have not agreed on what was asked for.
 	ErrNotNegotiated = errors.New("client: not negotiated")
+	// ErrAlreadyEnded: a job had ended before it was watched.
+	ErrAlreadyEnded = errors.New("client: the job had ended before")
+	// ErrUnwatched: Unwatch was called.
+	ErrUnwatched = errors.New("client: the job is not watched any more")
 	// ErrWrongNonce: a pong did not carry the nonce of the ping that it answers.
 	ErrWrongNonce = errors.New("client: pong does not carry the nonce of its ping")
 )

@@ -115,8 +115,8 @@ func (s *Session) dispatch(e *envelope.Envelope, size int) {
 		s.dispatchSubscribed(e, size)
 		return
 	}
-	if e.JobID == "" {
-		return
+	if e.JobID == "" || e.Type == envelope.TypeJobSubscribed {
+		return // the latter is an answer, and no event
 	}
 	s.mu.Lock()
 	jobs := s.jobs[e.JobID]
@@ -161,6 +161,9 @@ func (s *Session) settleRequest(e *envelope.Envelope) {
 		if s.take(r.id) != nil {
 			if r.subscription != nil && e.Type == envelope.TypeSubscribeAccepted {
 				s.beginSubscription(r.subscription, e)
+			}
+			if r.watch != nil && e.Type == envelope.TypeJobSubscribed {
+				s.beginWatch(r.watch, e)
 			}
 			r.answer(e, time.Now())
 		}

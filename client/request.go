@@ -20,6 +20,7 @@ type request struct {
 	job   *Job // of a tool.invoke; nil for the others
 
 	subscription *Subscription // of a subscribe; nil for the others
+	watch        *Job          // of a job.subscribe; nil for the others
 
 	again   bool // may be sent on another connection when its outcome is unknown
 	oneLink bool // means nothing on another connection

@@ -99,6 +99,8 @@ type Config struct {
 	// session of another principal that a filter names, and may be called from many goroutines. Nil: nobody may, as open
 	// dialect SB-5 has it.
 	MaySubscribe func(subscriber, owner string) bool
+	// WatchPolicy says who may watch the jobs of other principals (open dialect JS-2). Default: nobody.
+	WatchPolicy WatchPolicy
 	// Rate is how many messages a session may send in a second, and twice as many at once; those over it are refused.
 	// 0 means any number.
 	Rate int

@@ -24,7 +24,7 @@ func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
 // newInvocation is what a message of the client asks for.
 func (s *session) newInvocation(msg *envelope.Envelope, payload *envelope.ToolInvoke) *invocation {
 	return &invocation{
-		session: s.subject, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name, maxRuntime: s.srv.cfg.MaxRuntime,
+		session: s.subject, origin: s.origin, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name, maxRuntime: s.srv.cfg.MaxRuntime,
 		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(),
 	}
 }
@@ -91,6 +91,7 @@ func (s *session) submit(inv *invocation) {
 // invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.
 type invocation struct {
 	session subjects.Subject
+	origin  string // of the session, see originOf
 	codes   envelope.Vocabulary
 	sender  string
 	// maxRuntime is Config.MaxRuntime.
@@ -194,6 +195,7 @@ func (inv *invocation) record() (*record.Record, error) {
 	rec.Sender, rec.Codes, rec.MaxRuntime, rec.NotBefore = inv.sender, inv.codes, inv.maxRuntime, inv.due
 	trace := inv.msg.TraceContext()
 	rec.TraceParent, rec.TraceState = trace.Parent, trace.State
+	rec.Origin = inv.origin
 	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
 	return rec, nil
 }

@@ -162,6 +162,8 @@ func init() {
 		envelope.TypeCancel:              handleCancel,
 		envelope.TypeInterrupt:           handleInterrupt,
 		envelope.TypeToolInvoke:          handleInvoke,
+		envelope.TypeJobSubscribe:        handleJobSubscribe,
+		envelope.TypeJobUnsubscribe:      handleJobUnsubscribe,
 		envelope.TypeJobSchedule:         handleSchedule,
 		envelope.TypeSubscribe:           handleSubscribe,
 		envelope.TypeUnsubscribe:         handleUnsubscribe,

@@ -35,6 +35,7 @@ type Server struct {
 	upgrader    websocket.Upgrader
 	resumes     chan struct{} // a slot each resume
 	listings    chan struct{} // a slot each listing that is worked on
+	attaches    chan struct{} // a slot each job.subscribe that is worked on
 	searches    chan struct{} // a slot each search for a message by its id
 	metrics     *Metrics
 	quotas      *quotas
@@ -91,6 +92,7 @@ func New(p Params) (*Server, error) {
 		resumes:       make(chan struct{}, maxResumes),
 		quotas:        newQuotas(cfg.MaxSessionsPerPrincipal),
 		listings:      make(chan struct{}, maxListings),
+		attaches:      make(chan struct{}, maxAttaches),
 		searches:      make(chan struct{}, maxSearches),
 		downloadSlots: make(chan struct{}, maxDownloads),
 		conns:         make(map[*conn]struct{}),

@@ -39,6 +39,7 @@ type session struct {
 	epoch     uint64
 	// capabilities are what was negotiated; they do not change.
 	capabilities envelope.Capabilities
+	origin       string // see originOf
 	store        *sessionStore
 	logger       *slog.Logger
 
@@ -84,6 +85,7 @@ type session struct {
 	lister      lister                            // answers session.list_jobs
 	streams     map[envelope.StreamID]inputStream // that the client has open; the reader's alone
 	artifacts   artifactLane                      // works on artifact.put, fetch and release
+	attacher    attacher                          // answers job.subscribe and job.unsubscribe
 	renewals    renewals                          // keeps the client's proof of identity fresh
 
 	goal        uint64 // goalReached is closed when the view has come to this position
@@ -96,6 +98,7 @@ func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, s
 	rec := store.snapshot()
 	s := &session{
 		srv: c.srv, conn: c, id: rec.Session, principal: rec.Principal, epoch: rec.Epoch, capabilities: rec.Capabilities,
+		origin:  originOf(rec.Start),
 		subject: rec.subject(), feed: f, store: store, since: time.Now(),
 		logger: c.logger.With("session", rec.Session, "principal", rec.Principal, "epoch", rec.Epoch),
 		tally:  t, pace: newPace(c.srv.cfg.Rate), pending: make(map[envelope.JobID]struct{}),

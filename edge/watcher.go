@@ -32,6 +32,11 @@ type watcher struct {
 	cancel context.CancelFunc
 	more   chan struct{} // a token when there may be something to tell
 
+	// numbers are of the session that submitted the job, while the watch waits for one; sought says that a mark was written
+	// which ends that. They belong to the goroutine that follows.
+	numbers *numbering
+	sought  bool
+
 	mu       sync.Mutex
 	told     uint64 // the job is shown up to here
 	seen     uint64 // the job's last record that is known of
@@ -253,10 +258,15 @@ func (w *watcher) tell(ctx context.Context) error {
 	for {
 		w.s.mu.Lock()
 		over := w.s.state != live
+		watch, on := w.s.view.Watch(w.job)
 		w.s.mu.Unlock()
-		if over {
+		if over || !on {
 			return nil
 		}
+		if watch.After > 0 {
+			return w.seek(ctx, watch)
+		}
+		w.numbers, w.sought = nil, false
 		to, err := w.unsaid(ctx)
 		if err != nil || to == 0 {
 			return err
@@ -269,6 +279,48 @@ func (w *watcher) tell(ctx context.Context) error {
 		}
 		w.toldUpTo(to)
 	}
+}
+
+// seek finds out whether the job has come to the number that the client asked for what comes after (open dialect JS-7), and
+// if it has, writes a mark that says where that is.
+func (w *watcher) seek(ctx context.Context, watch view.Watch) error {
+	w.mu.Lock()
+	seen := w.seen
+	w.mu.Unlock()
+	if w.sought || seen <= watch.Pos {
+		return nil
+	}
+	if w.numbers == nil {
+		invocation, err := w.s.srv.log.FindInvocation(ctx, "", envelope.JobID(w.job))
+		if err != nil {
+			return err
+		}
+		if w.numbers, err = w.s.srv.newNumbering(ctx, invocation, watch.After); err != nil {
+			return err
+		}
+	}
+	n := w.numbers
+	if err := n.upTo(ctx, seen); err != nil {
+		return err
+	}
+	var err error
+	w.s.route.RLock() // the session does not move meanwhile
+	defer w.s.route.RUnlock()
+	from := view.Watch{Subject: watch.Subject, Subscribed: true}
+	switch {
+	case n.cut != nil:
+		from.Pos, from.Run, from.Skip = max(n.cut.pos, watch.Pos), n.cut.run, n.cut.skip
+		_, err = mark(ctx, w.s.srv.log, w.s.subject, view.TypeWatched, from)
+	case n.ended:
+		_, err = mark(ctx, w.s.srv.log, w.s.subject, view.TypeUnwatched, view.Unwatched{Job: w.job, After: watch.After})
+	case n.passed():
+		from.Pos, from.Run = seen, n.run
+		_, err = mark(ctx, w.s.srv.log, w.s.subject, view.TypeWatched, from)
+	default:
+		return nil
+	}
+	w.sought = err == nil
+	return err
 }
 
 // unsaid returns the position up to which the next mark shows the job, 0 for nothing to show. What it shows is in

@@ -25,6 +25,7 @@ const (
 	headerParent      = "Arcp-Parent"         //
 	headerDepth       = "Arcp-Depth"          // decimal, above 0
 	headerDetached    = "Arcp-Detached"       // "true" or absent
+	headerOrigin      = "Arcp-Origin"         //
 	headerTraceParent = "traceparent"         // as W3C names it
 	headerTraceState  = "tracestate"          // the same
 	headerMsgID       = "Nats-Msg-Id"         // as NATS names it
@@ -80,13 +81,16 @@ func (r *Record) Header() map[string][]string {
 	return header
 }
 
-// setInvokeHeader sets what few invocations have.
+// setInvokeHeader sets what only invocations have.
 func (r *Record) setInvokeHeader(set func(name, value string)) {
 	if !r.NotBefore.IsZero() {
 		set(headerNotBefore, strconv.FormatInt(r.NotBefore.UnixMilli(), 10))
 	}
 	if r.Parent != "" {
 		set(headerParent, subjects.Escape(r.Parent))
+	}
+	if r.Origin != "" {
+		set(headerOrigin, subjects.Escape(r.Origin))
 	}
 	if r.Depth > 0 {
 		set(headerDepth, strconv.Itoa(r.Depth))
@@ -101,6 +105,11 @@ func (r *Record) parseInvokeHeader(header map[string][]string) (err error) {
 	if token := first(header, headerParent); token != "" {
 		if r.Parent, err = subjects.Unescape(token); err != nil {
 			return fmt.Errorf("record: %s: %w", headerParent, err)
+		}
+	}
+	if token := first(header, headerOrigin); token != "" {
+		if r.Origin, err = subjects.Unescape(token); err != nil {
+			return fmt.Errorf("record: %s: %w", headerOrigin, err)
 		}
 	}
 	if text := first(header, headerNotBefore); text != "" {

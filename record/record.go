@@ -27,6 +27,7 @@ type Record struct {
 	Parent      string              // lane Invoke: the job of the same session that started this one; "" for a client
 	Depth       int                 // lane Invoke: how many jobs stand above this one
 	Detached    bool                // lane Invoke: the job may outlive Parent
+	Origin      string              // lane Invoke: where the records of the session begin, as the edges write it; "" if not said
 	TraceParent string              // W3C trace context
 	TraceState  string              // the same, what tracing systems add to it
 	MsgID       string              // the log stores a second record with the same one only once; "" for none

@@ -92,6 +92,7 @@ func anyRecord() *rapid.Generator[*record.Record] {
 			if ms := rapid.Int64Range(0, 1<<42).Draw(t, "due"); ms > 0 {
 				r.NotBefore = time.UnixMilli(ms).UTC()
 			}
+			r.Origin = anyText().Draw(t, "origin")
 			r.Parent, r.Depth = anyText().Draw(t, "parent"), rapid.IntRange(0, 20).Draw(t, "depth")
 			r.Detached = rapid.Bool().Draw(t, "detached")
 		}

@@ -30,6 +30,7 @@ type program struct {
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel a job of this principal."`
+	Watch   watchCommand   `cmd:"" help:"Show a job of this principal until it ends, and its result."`
 	Tail    tailCommand    `cmd:"" aliases:"subscribe" help:"Show what the sessions of this principal are told and say, as it comes."`
 	Jobs    jobsCommand    `cmd:"" help:"List the jobs of this principal, the oldest first."`
 	Demo    demoCommand    `cmd:"" help:"Start a small runtime, kill a part of it, and show that nothing is lost."`

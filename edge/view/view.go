@@ -157,7 +157,7 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		return
 	}
 	for typ, line := range rec.Lines() {
-		if job == "" && v.state(typ, line) {
+		if job == "" && v.state(rec.Subject.Session, typ, line, emit) {
 			continue
 		}
 		v.render(typ, line, emit)
@@ -176,11 +176,13 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 	}
 }
 
-// state takes a line that says what the session is shown from here on, and reports whether it is one.
-func (v *View) state(typ envelope.Type, line []byte) bool {
+// state takes a line that says what a session is shown from here on, and reports whether it is one.
+func (v *View) state(session string, typ envelope.Type, line []byte, emit func(Frame)) bool {
 	switch typ {
 	case TypeWatched:
-		v.watch(line)
+		v.watch(line, session, emit)
+	case TypeUnwatched:
+		v.unwatch(line)
 	case TypeSubscribed:
 		v.subscribe(line)
 	case TypeUnsubscribed:

@@ -10,11 +10,13 @@ import (
 	"github.com/arcp-nats/arcp/subjects"
 )
 
-// Marks of a session that watches a job of another session. The job's events are not copied: the marks say which of
+// Marks of a session that watches a job, mostly of another session. The job's events are not copied: the marks say which of
 // them the session is shown, and where in its order.
 const (
 	// TypeWatched says that the session watches a job from here on. Its payload is a Watch.
 	TypeWatched envelope.Type = "_job.watched"
+	// TypeUnwatched says that a watch which job.subscribe began has ended. Its payload is an Unwatched.
+	TypeUnwatched envelope.Type = "_job.unwatched"
 	// TypeShown says that the session is shown what it has not seen of a job that it watches. Its payload is a Shown.
 	TypeShown envelope.Type = "_job.shown"
 )
@@ -23,7 +25,8 @@ const (
 // is shown the end of some again.
 const maxShown = 64
 
-// Watch is a job of another session whose events are shown.
+// Watch is a job whose events are shown because the session asked for them: one of another session, or the past of one of
+// its own.
 type Watch struct {
 	// Subject is where the job's events stand.
 	Subject string `json:"subject"`
@@ -31,6 +34,18 @@ type Watch struct {
 	Pos uint64 `json:"pos"`
 	// Run is the attempt that was listened to at Pos.
 	Run Run `json:"run,omitzero"`
+	// Skip is how many envelopes of the first record after Pos are not shown.
+	Skip int `json:"skip,omitempty"`
+	// Until is the position after which nothing more is shown; 0 for the job's end.
+	Until uint64 `json:"until,omitempty"`
+	// After is the event_seq in the job's own session up to which nothing is shown, if what comes after it was not there
+	// when the watch began (open dialect JS-7). Until another TypeWatched says where that is, nothing is shown.
+	After uint64 `json:"after,omitempty"`
+	// Subscribed says that job.subscribe began the watch: it shows what JS-4 lists, and job.unsubscribe ends it. Else a
+	// repeated request did, whose client waits for the job, and everything is shown.
+	Subscribed bool `json:"subscribed,omitempty"`
+	// Accepted is the job's acceptance, as a stored line, to be shown when the watch begins. No checkpoint has it.
+	Accepted json.RawMessage `json:"accepted,omitempty"`
 }
 
 // Shown is the payload of a TypeShown mark.
@@ -41,6 +56,13 @@ type Shown struct {
 	To uint64 `json:"to"`
 }
 
+// Unwatched is the payload of a TypeUnwatched mark.
+type Unwatched struct {
+	Job string `json:"job"`
+	// After, if not 0, makes the mark one about a watch that waits for what comes after this event_seq, and no other.
+	After uint64 `json:"after,omitempty"`
+}
+
 // Range is a part of a job's log: the records on a subject after one position, up to and with another.
 type Range struct {
 	Job       string
@@ -48,7 +70,7 @@ type Range struct {
 	After, To uint64
 }
 
-// Watches returns the jobs of other sessions that are watched and have not ended, by id. The map is a copy.
+// Watches returns the jobs that are watched and have not ended, by id. The map is a copy.
 func (v *View) Watches() map[string]Watch {
 	all := make(map[string]Watch, len(v.watches))
 	for id, w := range v.watches {
@@ -59,6 +81,18 @@ func (v *View) Watches() map[string]Watch {
 
 // WatchCount is len(Watches()), without the copy.
 func (v *View) WatchCount() int { return len(v.watches) }
+
+// Watch returns the watch of a job.
+func (v *View) Watch(job string) (Watch, bool) {
+	w := v.watches[job]
+	if w == nil {
+		return Watch{}, false
+	}
+	return *w, true
+}
+
+// Watching reports whether a job is watched.
+func (v *View) Watching(job string) bool { return v.watches[job] != nil }
 
 // Shows returns the part of another session's log that a record shows to this one. Its records must be given to Apply
 // with the record. It is false if the record shows nothing more.
@@ -71,32 +105,77 @@ func (v *View) Shows(rec *record.Record) (Range, bool) {
 		return Range{}, false
 	}
 	w := v.watches[shown.Job]
-	if w == nil || shown.To <= w.Pos {
+	if w == nil || w.After > 0 || w.end(shown.To) <= w.Pos {
 		return Range{}, false
 	}
-	return Range{Job: shown.Job, Subject: w.Subject, After: w.Pos, To: shown.To}, true
+	return Range{Job: shown.Job, Subject: w.Subject, After: w.Pos, To: w.end(shown.To)}, true
 }
 
-// watch begins to watch a job, as the line of a record says. One that is watched already, or whose end has been shown, or
-// that is the session's own and open, goes on as it is: a session is shown each envelope once.
-func (v *View) watch(line []byte) {
+// end is to, or where the watch ends before.
+func (w *Watch) end(to uint64) uint64 {
+	if w.Until > 0 {
+		return min(w.Until, to)
+	}
+	return to
+}
+
+// watch begins to watch a job, as the line of a record of a session says. A session is shown each envelope once: a job that
+// is watched already goes on as it is, and so does one of the session's own, of which only the past is shown again. A
+// request that is repeated is not told again how the job ended, a subscription is.
+func (v *View) watch(line []byte, session string, emit func(Frame)) {
 	var body struct {
 		Payload Watch `json:"payload"`
 	}
 	if err := json.Unmarshal(line, &body); err != nil {
 		return
 	}
-	sub, err := subjects.Parse(body.Payload.Subject)
-	if err != nil || sub.Job == "" || v.watches[sub.Job] != nil || slices.Contains(v.shown, sub.Job) {
+	w := body.Payload
+	sub, err := subjects.Parse(w.Subject)
+	if err != nil || sub.Job == "" {
 		return
 	}
-	if _, own := v.jobs[sub.Job]; own {
+	if known := v.watches[sub.Job]; known != nil {
+		known.join(w)
 		return
 	}
+	_, open := v.jobs[sub.Job]
+	if (open || sub.Session == session) && w.Until == 0 || !w.Subscribed && slices.Contains(v.shown, sub.Job) {
+		return
+	}
+	if accepted := withoutSecrets(envelope.TypeJobAccepted, w.Accepted); len(accepted) > 0 {
+		v.render(envelope.TypeJobAccepted, readdress(accepted, sub.Session, session), emit)
+	}
+	w.Accepted = nil
+	if w.Until > 0 && w.Until <= w.Pos {
+		return
+	}
+	v.shown = slices.DeleteFunc(v.shown, func(job string) bool { return job == sub.Job })
 	if v.watches == nil {
 		v.watches = make(map[string]*Watch)
 	}
-	v.watches[sub.Job] = &body.Payload
+	v.watches[sub.Job] = &w
+}
+
+// join is what becomes of a watch when another one of the same job is to begin.
+func (w *Watch) join(other Watch) {
+	if w.After > 0 && other.After == 0 && other.Pos >= w.Pos {
+		w.After, w.Pos, w.Run, w.Skip = 0, other.Pos, other.Run, other.Skip
+	}
+	w.Subscribed = w.Subscribed && other.Subscribed
+}
+
+// unwatch ends a watch, as the line of a record says, if job.subscribe began it and nobody else waits for the job.
+func (v *View) unwatch(line []byte) {
+	var body struct {
+		Payload Unwatched `json:"payload"`
+	}
+	if err := json.Unmarshal(line, &body); err != nil {
+		return
+	}
+	w := v.watches[body.Payload.Job]
+	if w != nil && w.Subscribed && (body.Payload.After == 0 || body.Payload.After == w.After) {
+		delete(v.watches, body.Payload.Job)
+	}
 }
 
 // show renders the records of a range, with this session's id in place of the other's.
@@ -106,22 +185,51 @@ func (v *View) show(rng Range, session string, records []*record.Record, emit fu
 		if rec.Seq <= w.Pos || rec.Seq > rng.To {
 			continue
 		}
-		w.Pos = rec.Seq
+		skip := w.Skip
+		w.Pos, w.Skip = rec.Seq, 0
 		if !w.Run.Hear(rec) {
 			continue
 		}
 		for typ, line := range rec.Lines() {
-			v.render(typ, readdress(line, rec.Subject.Session, session), emit)
+			if skip > 0 {
+				skip--
+			} else if !w.Subscribed || forwardable[typ] {
+				v.render(typ, readdress(line, rec.Subject.Session, session), emit)
+			}
 			if terminal(typ) {
-				delete(v.watches, rng.Job)
-				v.shown = append(v.shown, rng.Job)
-				v.shown = v.shown[max(0, len(v.shown)-maxShown):]
+				v.endWatch(rng.Job)
 				return
 			}
 		}
 	}
 	w.Pos = rng.To
+	if w.Until > 0 && w.Pos >= w.Until {
+		delete(v.watches, rng.Job)
+	}
 }
+
+// endWatch forgets a watched job that has ended, but for that it has.
+func (v *View) endWatch(job string) {
+	bounded := v.watches[job].Until > 0
+	delete(v.watches, job)
+	if !bounded {
+		v.shown = append(v.shown, job)
+		v.shown = v.shown[max(0, len(v.shown)-maxShown):]
+	}
+}
+
+// forwardable are the types that job.subscribe shows (open dialect JS-4).
+var forwardable = map[envelope.Type]bool{
+	envelope.TypeJobAccepted: true, envelope.TypeJobStarted: true, envelope.TypeJobProgress: true,
+	envelope.TypeJobHeartbeat: true, envelope.TypeJobCompleted: true, envelope.TypeJobFailed: true,
+	envelope.TypeJobCancelled: true, envelope.TypeJobResultChunk: true, envelope.TypeToolResult: true,
+	envelope.TypeToolError: true, envelope.TypeLog: true, envelope.TypeMetric: true, envelope.TypeStreamOpen: true,
+	envelope.TypeStreamChunk: true, envelope.TypeStreamClose: true, envelope.TypeStreamError: true,
+	envelope.TypeArtifactRef: true,
+}
+
+// Forwardable reports whether job.subscribe shows a type (open dialect JS-4).
+func Forwardable(typ envelope.Type) bool { return forwardable[typ] }
 
 // readdress returns the envelope with another session's id in session_id. In a stored line that member stands before
 // all that is of any depth, and a quote inside a string is escaped: the first match is the member.
