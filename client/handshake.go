@@ -33,6 +33,9 @@ func (s *Session) connect(ctx context.Context, url string, shake handshake) (*li
 	}
 	s.epochs++
 	l.epoch = s.epochs
+	s.mu.Lock()
+	s.address = url
+	s.mu.Unlock()
 	return l, nil
 }
 

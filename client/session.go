@@ -44,6 +44,7 @@ type Session struct {
 	id           envelope.SessionID
 	capabilities envelope.Capabilities
 	leaseEnds    time.Time
+	address      string   // of the edge of the last connection
 	tokens       []string // resume tokens, the newest first; at most two
 	replayed     bool     // what the last session.resumed said
 	acked        uint64   // event_seq of the last session.ack

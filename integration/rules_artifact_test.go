@@ -352,3 +352,35 @@ func TestLargeEnvelopesAreBounded(t *testing.T) {
 	_ = over.TryWrite(websocket.MessageText, []byte(strings.Repeat("x", 7<<20)))
 	require.Equal(t, 1009, over.Closed())
 }
+
+// An artifact that a job makes by stream is the job's result by reference, told of as it is stored, and read over another
+// edge.
+func TestAJobMakesAnArtifact(t *testing.T) {
+	c := newCluster(t)
+	c.worker("worker-1", nil)
+	first, second := c.edge("edge-1", nil), c.edge("edge-2", nil)
+	first.knows(t, "artifact")
+	p := wstest.Dial(t, first.url)
+	accepted := p.Open(aliceToken)
+	p.Invoke("artifact", obj{"bytes": 100_000, "media_type": "image/x"})
+	p.Expect("job.accepted")
+	p.Expect("job.started")
+	ref := artifactOf(t, p.Next())
+	require.Equal(t, []any{"image/x", 100_000.0}, []any{ref["media_type"], ref["size"]})
+	done := p.Expect("job.completed").Payload()
+	require.Equal(t, map[string]any(ref), done["result_ref"])
+	require.NotContains(t, done, "value")
+	p.Drop()
+
+	q := wstest.Dial(t, second.url)
+	q.Resume(token(accepted), 4)
+	m := fetch(q, ref.Str("artifact_id"))
+	require.Equal(t, "artifact.put", m.Type())
+	content, err := base64.StdEncoding.DecodeString(m.Payload()["data"].(string))
+	require.NoError(t, err)
+	sum := sha256.Sum256(content)
+	require.Equal(t, ref["sha256"], hex.EncodeToString(sum[:]))
+	bob := wstest.Dial(t, second.url)
+	bob.Open(bobToken)
+	refused(t, fetch(bob, ref.Str("artifact_id")), "NOT_FOUND", "")
+}

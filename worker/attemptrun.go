@@ -48,6 +48,8 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 		out:     w.newOutbox(inv, d.Attempt),
 		bus:     w.bus,
 
+		keepArtifacts: w.cfg.ArtifactRetention,
+
 		extensions: inputReader[Extension]{pick: pickExtensions},
 		input:      inputReader[*envelope.Envelope]{pick: pickStreams},
 		permits:    permits{said: inputReader[permitInput]{pick: pickPermits}},

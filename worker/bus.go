@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -34,6 +35,8 @@ type Bus interface {
 	Inputs(ctx context.Context, shard int, ready func(pos uint64), fn func(*record.Record)) error
 	// Tools returns the bucket in which workers say what they offer.
 	Tools() Tools
+	// Artifacts returns the store of artifacts, nil if there is none.
+	Artifacts() artifact.Store
 }
 
 // Queue hands out the jobs of one queue of one shard. Workers share it.

@@ -44,6 +44,9 @@ type Config struct {
 	// default 1,032,192 (1 MiB less room for headers), the most that NATS
 	// takes in one message as it comes.
 	MaxEventBytes int
+	// ArtifactRetention is how long an artifact that a job makes is kept;
+	// default 1 h. It should not be longer than what the edges tell clients.
+	ArtifactRetention time.Duration
 	// Logger gets what operators should know; nil discards it.
 	Logger *slog.Logger
 	// Metrics counts what the worker does; nil counts for nobody.
@@ -77,6 +80,8 @@ const (
 	defaultDrainTimeout  = 30 * time.Second
 	defaultMaxDepth      = 16
 	defaultMaxEventBytes = 1<<20 - 16<<10
+
+	defaultArtifactRetention = time.Hour
 )
 
 // withDefaults checks c and fills in what it leaves open.
@@ -96,6 +101,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, &ConfigError{Field: "CancelGrace", Reason: "must not be negative"}
 	case c.MaxDepth < 0:
 		return c, &ConfigError{Field: "MaxDepth", Reason: "must not be negative"}
+	case c.ArtifactRetention < 0:
+		return c, &ConfigError{Field: "ArtifactRetention", Reason: "must not be negative"}
 	case c.MaxEventBytes < 0:
 		return c, &ConfigError{Field: "MaxEventBytes", Reason: "must not be negative"}
 	}
@@ -107,6 +114,7 @@ func (c Config) withDefaults() (Config, error) {
 	fill(&c.DrainTimeout, defaultDrainTimeout)
 	fill(&c.MaxDepth, defaultMaxDepth)
 	fill(&c.MaxEventBytes, defaultMaxEventBytes)
+	fill(&c.ArtifactRetention, defaultArtifactRetention)
 	if c.DrainTimeout < 0 {
 		c.DrainTimeout = 0
 	}

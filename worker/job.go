@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -45,6 +46,8 @@ type Job struct {
 	speaker speaker
 	out     *outbox
 	bus     Bus
+	// keepArtifacts is Config.ArtifactRetention.
+	keepArtifacts time.Duration
 
 	checkpoints checkpoints
 	result      resultStream

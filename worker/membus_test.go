@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -103,6 +104,8 @@ func (b *memBus) gone() bool {
 		return false
 	}
 }
+
+func (b *memBus) Artifacts() artifact.Store { return nil }
 
 func (b *memBus) Shards(context.Context) ([]int, error) {
 	if b.shards != nil {

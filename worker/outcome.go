@@ -90,6 +90,12 @@ func concludeError(err error) ending {
 func endCancelled(reason string) ending { return ending{cancelled: &reason} }
 
 func concludeValue(value any) ending {
+	if ref, ok := value.(ResultRef); ok {
+		if ref.ArtifactID == "" {
+			return ending{failed: envelope.Errorf(envelope.CodeInternal, "the tool's result refers to no artifact")}
+		}
+		return ending{completed: &envelope.JobCompleted{ResultRef: (*envelope.ArtifactRef)(&ref)}}
+	}
 	encoded, err := encodeValue(value)
 	if err != nil {
 		return ending{failed: &envelope.Error{

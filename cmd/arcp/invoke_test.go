@@ -170,6 +170,48 @@ func TestAgainstARuntime(t *testing.T) {
 		exit, _, _ = arcp("", "watch", "nonsense")
 		require.Equal(t, cli.ExitUsage, exit)
 	})
+	t.Run("put and get", func(t *testing.T) {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "notes.txt")
+		require.NoError(t, os.WriteFile(file, []byte("some notes"), 0o600))
+		exit, out, errs := arcp("", "--token", "tok-a", "put", file)
+		require.Zero(t, exit, errs)
+		id := strings.TrimSpace(out)
+		exit, out, errs = arcp("", "--token", "tok-a", "get", "arcp://artifact/"+id)
+		require.Zero(t, exit, errs)
+		require.Equal(t, "some notes", out)
+		exit, _, errs = arcp("", "--token", "tok-a", "get", id, "-o", filepath.Join(dir, "copy"))
+		require.Zero(t, exit, errs)
+		content, err := os.ReadFile(filepath.Join(dir, "copy"))
+		require.NoError(t, err)
+		require.Equal(t, "some notes", string(content))
+		exit, _, errs = arcp("", "get", id, "-o", filepath.Join(dir, "none")) // anonymous
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, errs, "NOT_FOUND")
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, left, 2)
+
+		// What a job makes, larger than an envelope.
+		exit, out, errs = arcp("", "--token", "tok-a", "invoke", "artifact", `{"bytes":5000000}`)
+		require.Zero(t, exit, errs)
+		var result struct {
+			Ref struct {
+				ID string `json:"artifact_id"`
+			} `json:"result_ref"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(lines(out)[len(lines(out))-1]), &result))
+		exit, out, errs = arcp("", "--token", "tok-a", "get", result.Ref.ID)
+		require.Zero(t, exit, errs)
+		require.Len(t, out, 5_000_000)
+		exit, out, _ = arcp("stdin", "--token", "tok-a", "--json", "put", "-", "--keep", "1m", "--media-type", "text/x")
+		require.Zero(t, exit)
+		require.Contains(t, out, `"media_type":"text/x"`)
+		for _, args := range [][]string{{"get", "nonsense"}, {"put", file, "--keep", "-1s"}} {
+			exit, _, _ = arcp("", args...)
+			require.Equal(t, cli.ExitUsage, exit)
+		}
+	})
 	t.Run("a bad token", func(t *testing.T) {
 		exit, _, errs := arcp("", "--token", "tok-b", "invoke", "echo")
 		require.Equal(t, cli.ExitFailed, exit)

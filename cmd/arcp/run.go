@@ -33,6 +33,8 @@ type program struct {
 	Watch   watchCommand   `cmd:"" help:"Show a job of this principal until it ends, and its result."`
 	Tail    tailCommand    `cmd:"" aliases:"subscribe" help:"Show what the sessions of this principal are told and say, as it comes."`
 	Jobs    jobsCommand    `cmd:"" help:"List the jobs of this principal, the oldest first."`
+	Put     putCommand     `cmd:"" help:"Store a file as an artifact of this principal, and print its id."`
+	Get     getCommand     `cmd:"" help:"Write an artifact of this principal to standard output, or to a file."`
 	Demo    demoCommand    `cmd:"" help:"Start a small runtime, kill a part of it, and show that nothing is lost."`
 	Bench   benchCommand   `cmd:"" help:"Measure a runtime."`
 	Version versionCommand `cmd:"" help:"Print the version."`

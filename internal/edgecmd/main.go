@@ -126,7 +126,9 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 		return nil
 	}
 	if flags.Dev && !flags.NoDemoTools {
-		if err := startDemoTools(beside, &wg, client, worker.NewMetrics(metrics), logger); err != nil {
+		if err := startDemoTools(beside, &wg, client, worker.Config{
+			Name: "worker-dev", Logger: logger, Metrics: worker.NewMetrics(metrics), ArtifactRetention: flags.ArtifactRetention,
+		}); err != nil {
 			return err
 		}
 		if !tools.wait(drain, "echo@1") {
@@ -172,10 +174,8 @@ func startNATS(flags *Flags, logger *slog.Logger) (*embedded.Server, error) {
 }
 
 // startDemoTools runs a worker with the demo tools in this process.
-func startDemoTools(
-	ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, metrics *worker.Metrics, logger *slog.Logger,
-) error {
-	w, err := worker.New(natsbus.New(client), worker.Config{Name: "worker-dev", Logger: logger, Metrics: metrics})
+func startDemoTools(ctx context.Context, wg *sync.WaitGroup, client *jetstream.Client, cfg worker.Config) error {
+	w, err := worker.New(natsbus.New(client), cfg)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func startDemoTools(
 	}
 	wg.Go(func() {
 		if err := w.Run(ctx); err != nil {
-			logger.Error("demo tools stopped", "error", err)
+			cfg.Logger.Error("demo tools stopped", "error", err)
 		}
 	})
 	return nil

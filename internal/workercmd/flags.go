@@ -30,13 +30,15 @@ type Flags struct {
 	NATS  string `name:"nats" help:"NATS servers, tried in turn." default:"nats://127.0.0.1:4222" placeholder:"URL[,URL]"`
 	Queue string `help:"Queue to serve. Workers of one queue must offer the same tools. Default: derived from the tools." placeholder:"NAME"`
 
-	DemoTools bool     `help:"Offer the demo tools: echo, sleep, count, log, fail, panic, attempt."`
+	DemoTools bool     `help:"Offer the demo tools: echo, sleep, count and so on."`
 	Exec      []string `sep:"none" help:"Offer a program as a tool; may be repeated. The arguments of a job come as JSON on standard input, lines of output become log events, {\"result\": ...} on a line is the result." placeholder:"NAME[@VERSION]=COMMAND ARGS..."`
 
 	Concurrency  int           `help:"Jobs of one tool that run at once." default:"16" placeholder:"N"`
 	MaxAttempts  int           `help:"How often a job may be started before it fails with ABORTED. 1: never run a job twice." default:"3" placeholder:"N"`
 	AckWait      time.Duration `help:"How long this worker may be silent about a job before another one gets it." default:"30s" placeholder:"DURATION"`
 	DrainTimeout time.Duration `help:"How long running jobs may take to finish when the worker is told to leave." default:"30s" placeholder:"DURATION"`
+
+	ArtifactRetention time.Duration `help:"How long artifacts are kept that jobs make here. Not longer than the edges' --artifact-max-retention." default:"1h" placeholder:"DURATION"`
 
 	AdminListen string `help:"Address for operators: /healthz, /readyz and /metrics, without authentication. Default: none." placeholder:"HOST:PORT"`
 	AdminPprof  bool   `help:"Add /debug/pprof there."`
@@ -67,6 +69,8 @@ func (f *Flags) check() (plan, error) {
 		return p, fmt.Errorf("--max-attempts must be at least 1")
 	case f.AckWait < minAckWait:
 		return p, fmt.Errorf("--ack-wait must be at least %v", minAckWait)
+	case f.ArtifactRetention <= 0:
+		return p, fmt.Errorf("--artifact-retention must be above 0")
 	case f.DrainTimeout < 0:
 		return p, fmt.Errorf("--drain-timeout must not be negative")
 	case strings.ContainsAny(f.Name, " \t\r\n"):

@@ -105,8 +105,11 @@ func (c *command) run(drain, stop context.Context) error {
 		MaxAttempts:  c.flags.MaxAttempts,
 		AckWait:      c.flags.AckWait,
 		DrainTimeout: drainTimeout(c.flags.DrainTimeout),
-		Logger:       c.log,
-		Metrics:      worker.NewMetrics(metrics),
+
+		ArtifactRetention: c.flags.ArtifactRetention,
+
+		Logger:  c.log,
+		Metrics: worker.NewMetrics(metrics),
 	})
 	if err != nil {
 		return err

@@ -273,7 +273,7 @@ func TestServesAndDrains(t *testing.T) {
 func TestDrainFinishesAndSecondSignalDoesNotWait(t *testing.T) {
 	c := newCluster(t)
 	p := start(t, "--nats", c.url, "--demo-tools")
-	require.Contains(t, p.ready(t), "tools=ask@1,attempt@1,charge@1,chunks@1,collect@1,count@1,delegate@1,echo@1,fail@1,log@1,model@1,panic@1,sleep@1,stream@1\n")
+	require.Contains(t, p.ready(t), "tools=artifact@1,ask@1,attempt@1,charge@1,chunks@1,collect@1,count@1,delegate@1,echo@1,fail@1,log@1,model@1,panic@1,sleep@1,stream@1\n")
 	short, long := c.submit("count", `{"to":20,"every_ms":20}`), c.submit("sleep", `{"ms":600000}`)
 	c.until(short, envelope.TypeJobProgress, 1)
 	c.until(long, envelope.TypeJobStarted, 1)

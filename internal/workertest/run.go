@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -145,6 +146,8 @@ func (b *oneJob) Inputs(ctx context.Context, _ int, ready func(uint64), _ func(*
 }
 
 func (b *oneJob) Tools() worker.Tools { return noTools{} }
+
+func (b *oneJob) Artifacts() artifact.Store { return nil }
 
 // noTools is a bucket that nobody reads.
 type noTools struct{}

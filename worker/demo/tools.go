@@ -42,6 +42,7 @@ func tools() []tool {
 		{"collect", "Returns what its client streams to it.", collect},
 		{"chunks", "Streams its result, or breaks a rule of doing so.", chunks},
 		{"delegate", "Starts another tool as a child job and waits for it.", delegate},
+		{"artifact", "Makes an artifact of so many bytes, as its result.", makeArtifact},
 	}
 }
 

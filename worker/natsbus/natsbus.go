@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/worker"
 )
@@ -24,6 +25,8 @@ func (b bus) Queue(ctx context.Context, shard int, name string, ackWait time.Dur
 	}
 	return queue{q}, nil
 }
+
+func (b bus) Artifacts() artifact.Store { return b.Client.Artifacts() }
 
 func (b bus) Tools() worker.Tools { return tools{b.KV(jetstream.BucketTools)} }
 
