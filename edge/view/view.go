@@ -160,6 +160,7 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 		if job == "" && v.state(rec.Subject.Session, typ, line, emit) {
 			continue
 		}
+		before := v.seq
 		v.render(typ, line, emit)
 		if job == "" {
 			continue
@@ -170,7 +171,9 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 			return
 		}
 		run := v.jobs[job]
-		run.Last = v.seq
+		if v.seq > before { // else the line is not for this session, and the number another job's
+			run.Last = v.seq
+		}
 		run.stream(typ, line)
 		v.jobs[job] = run
 	}
