@@ -39,6 +39,7 @@ type Config struct {
 	EnforceCapabilities bool
 	// Extensions are the names of extensions (open dialect EX-1) that clients and tools may speak: the edge carries their
 	// messages between a client that proposes the name and its jobs, and knows no more of them.
+	// envelope.CheckpointExtension is offered without being one of them.
 	Extensions []string
 	// Codes is the error vocabulary sent to clients. Default: the one of 2.0.
 	Codes envelope.Vocabulary
@@ -150,6 +151,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Capabilities = DefaultCapabilities()
 	}
 	for _, name := range c.Extensions {
+		if name == envelope.CheckpointExtension {
+			return c, fmt.Errorf("edge: Extensions: %s is always offered", name)
+		}
 		if !envelope.IsExtension(envelope.Type(name)) {
 			return c, fmt.Errorf("edge: Extensions: %q is no name of an extension, such as arcpx.acme.v1 or com.acme.v1", name)
 		}

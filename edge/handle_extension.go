@@ -9,9 +9,9 @@ import (
 	"github.com/arcp-nats/arcp/subjects"
 )
 
-// speaks reports whether the session has negotiated an extension.
+// speaks reports whether the session has negotiated an extension that has messages.
 func (s *session) speaks(extension string) bool {
-	return slices.Contains(s.capabilities.Extensions, extension)
+	return extension != envelope.CheckpointExtension && slices.Contains(s.capabilities.Extensions, extension)
 }
 
 // handleExtension puts a message of an extension that the session has negotiated on the input lane of the job that it

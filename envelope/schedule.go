@@ -19,7 +19,7 @@ type When struct {
 }
 
 // CheckpointExtension is the extension (EX-1) that a client names to be sent
-// job.checkpoint, which 2.0.0 does not know.
+// job.checkpoint, which 2.0.0 does not know. It has no messages of its own.
 const CheckpointExtension = "arcpx.job.checkpoint.v1"
 
 // JobCheckpoint says that a job has saved Data to go on from, should its worker

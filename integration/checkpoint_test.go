@@ -1,12 +1,14 @@
 package integration_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
+	"github.com/arcp-nats/arcp/worker"
 )
 
 // TestCheckpointsAreShownToWhoNegotiatedThem: numbered like any event and the same on another edge; to others they do not
@@ -45,4 +47,55 @@ func TestCheckpointsAreShownToWhoNegotiatedThem(t *testing.T) {
 	require.NotContains(t, types(bare), "job.checkpoint")
 	require.Len(t, bare, len(all)-len(ids))
 	require.Equal(t, len(bare), last(bare).Seq())
+}
+
+// TestCheckpointsOfAWatchedJob: the session that shows the job of another one, by a retry with its key, has asked for
+// checkpoints; the job's own has not.
+func TestCheckpointsOfAWatchedJob(t *testing.T) {
+	c := newCluster(t)
+	saves := func(ctx context.Context, job *worker.Job) (any, error) {
+		prompts, err := job.Interrupts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-prompts:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		return nil, job.Checkpoint(ctx, "all")
+	}
+	c.worker("worker-1", func(w *worker.Worker) { require.NoError(t, w.Handle("saves", "1", saves, worker.Options{})) })
+	first, second := c.edge("edge-1", nil), c.edge("edge-2", nil)
+	first.knows(t, "saves")
+	second.knows(t, "saves")
+	plain, asking := wstest.Dial(t, first.url), wstest.Dial(t, second.url)
+	plain.Open(aliceToken)
+	plain.Invoke("saves", nil, "idempotency_key", "k")
+	job := last(plain.Until("job.started")).Str("job_id")
+	asking.Send("session.open", withExtensions(envelope.CheckpointExtension))
+	asking.Expect("session.accepted")
+	asking.Invoke("saves", nil, "idempotency_key", "k")
+	require.Equal(t, job, last(asking.Until("job.accepted"))["job_id"])
+	plain.Send("interrupt", interrupt(job, "save"))
+	require.Equal(t, 3, plain.Expect("job.completed").Seq())
+	kinds := types(asking.Until("job.completed"))
+	require.Equal(t, []string{"job.checkpoint", "job.completed"}, kinds[len(kinds)-2:])
+}
+
+// TestTheNameOfCheckpointsHasNoMessages: a client that says something in it is refused.
+func TestTheNameOfCheckpointsHasNoMessages(t *testing.T) {
+	_, e := newStack(t)
+	e.knows(t, "sleep")
+	p := wstest.Dial(t, e.url)
+	p.Send("session.open", withExtensions(envelope.CheckpointExtension))
+	p.Expect("session.accepted")
+	p.Invoke("sleep", obj{"ms": 600_000})
+	job := last(p.Until("job.started")).Str("job_id")
+	for typ, code := range map[string]string{envelope.CheckpointExtension: "UNIMPLEMENTED", "job.checkpoint": "INVALID_ARGUMENT"} {
+		id := p.Send(typ, obj{"checkpoint_id": "c", "data": 1}, "job_id", job)
+		m := p.Expect("nack")
+		require.Equal(t, id, m["correlation_id"])
+		require.Equal(t, code, m.Payload()["code"], typ)
+	}
 }

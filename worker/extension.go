@@ -31,7 +31,10 @@ type Extension struct {
 // encodes as a JSON object, nil for an empty one. It is shown, and counted, in
 // sessions that have negotiated the name with their edge; in others it is not.
 func (j *Job) Extend(ctx context.Context, extension string, payload any) error {
-	if !envelope.IsExtension(envelope.Type(extension)) {
+	switch {
+	case extension == envelope.CheckpointExtension:
+		return envelope.Errorf(envelope.CodeInvalidArgument, "%s has no messages: Job.Checkpoint says job.checkpoint", extension)
+	case !envelope.IsExtension(envelope.Type(extension)):
 		return envelope.Errorf(envelope.CodeInvalidArgument, "%q is no name of an extension, such as arcpx.acme.v1", extension)
 	}
 	return j.say(ctx, envelope.Type(extension), payload)

@@ -260,6 +260,7 @@ func TestOwnCheckpointIsTheLast(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, job.Checkpoint(ctx, 5))
 			require.Error(t, job.Checkpoint(ctx, func() {}))
+			require.ErrorContains(t, job.Extend(ctx, envelope.CheckpointExtension, nil), "has no messages")
 			last, _, err := job.LastCheckpoint(ctx)
 			return last, err
 		})
