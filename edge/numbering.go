@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/arcp-nats/arcp/edge/view"
@@ -29,8 +30,8 @@ type numbering struct {
 	cut *cut
 }
 
-// cut is a place between two envelopes of a job's events: after this position, and after so many envelopes of the next
-// record; with the attempt that is listened to there.
+// cut is a place between two envelopes of a job's events: after this position, and after so many lines of the next
+// record, shown or not; with the attempt that is listened to there.
 type cut struct {
 	pos  uint64
 	run  view.Run
@@ -125,7 +126,7 @@ func (n *numbering) fold(ctx context.Context, rec *record.Record) error {
 	if err != nil {
 		return err
 	}
-	mine, said, before := rec.Subject.Job == n.job, 0, n.run
+	mine, before := rec.Subject.Job == n.job, n.run
 	n.view.Apply(rec, func(f view.Frame) {
 		switch {
 		case !mine:
@@ -133,9 +134,8 @@ func (n *numbering) fold(ctx context.Context, rec *record.Record) error {
 		case rec.Subject.Lane == subjects.Invoke:
 			n.first = f.Seq
 		case f.Seq > n.after && n.cut == nil:
-			n.cut = &cut{pos: rec.Seq - 1, run: before, skip: said}
+			n.cut = &cut{pos: rec.Seq - 1, run: before, skip: linesBefore(rec, f.Line)}
 		}
-		said++
 		n.last = f.Seq
 		n.ended = n.ended || terminal(f.Type)
 	}, shown...)
@@ -143,6 +143,17 @@ func (n *numbering) fold(ctx context.Context, rec *record.Record) error {
 		n.run.Hear(rec)
 	}
 	return nil
+}
+
+// linesBefore returns how many lines of a record stand before one of them.
+func linesBefore(rec *record.Record, line []byte) (count int) {
+	for _, other := range rec.Lines() {
+		if bytes.Equal(other, line) {
+			break
+		}
+		count++
+	}
+	return count
 }
 
 // passed reports whether whatever the job says after what was folded is numbered above the number asked for.

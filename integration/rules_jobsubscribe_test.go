@@ -9,7 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
 )
 
 // watch subscribes to a job and returns the answer.
@@ -277,4 +280,46 @@ func TestI3AnObserverIsResumedElsewhere(t *testing.T) {
 	w.stop(t, job)
 	p.Until("job.cancelled")
 	p.Quiet()
+}
+
+// JS-7: what is numbered up to the number is left out, and nothing else, where the job's record begins with what its
+// session is not shown.
+func TestJS7InTheMiddleOfARecord(t *testing.T) {
+	w := newSubscribing(t)
+	w.speaker.Invoke("sleep", obj{"ms": 600_000})
+	job := last(w.speaker.Until("job.started")).Str("job_id")
+	var said []*envelope.Envelope
+	for _, what := range []struct {
+		typ     envelope.Type
+		payload any
+	}{
+		{"_job.mark", obj{}}, {envelope.TypeJobCheckpoint, &envelope.JobCheckpoint{CheckpointID: "c", Data: []byte(`1`)}},
+		{envelope.TypeLog, &envelope.Log{Level: envelope.LogInfo, Message: "three"}},
+		{"_job.mark", obj{}}, {envelope.TypeLog, &envelope.Log{Level: envelope.LogInfo, Message: "four"}},
+		{envelope.TypeLog, &envelope.Log{Level: envelope.LogInfo, Message: "five"}},
+	} {
+		e, err := envelope.New(what.typ, what.payload)
+		require.NoError(t, err)
+		e.SessionID, e.JobID = envelope.SessionID(w.speaking.Str("session_id")), envelope.JobID(job)
+		said = append(said, e)
+	}
+	rec, err := record.New(subjects.Subject{
+		Lane: subjects.Event, Feed: "edge-1", Principal: "alice", Session: w.speaking.Str("session_id"), Job: job,
+	}, said...)
+	require.NoError(t, err)
+	rec.Attempt, rec.Sender = 1, "worker-1"
+	_, err = w.first.client.PublishWait(t.Context(), rec)
+	require.NoError(t, err)
+	for seq := 3; seq <= 5; seq++ {
+		require.Equal(t, seq, w.speaker.Expect("log").Seq())
+	}
+	for after, rest := range map[int][]string{2: {"three", "four", "five"}, 3: {"four", "five"}, 4: {"five"}} {
+		p := wstest.Dial(t, w.second.url)
+		p.Open(aliceToken)
+		watchJob(t, p, job, obj{"history": true, "from_event_seq": after})
+		for _, message := range rest {
+			require.Equal(t, message, p.Expect("log").Payload()["message"], "after %d", after)
+		}
+		p.Quiet()
+	}
 }

@@ -34,7 +34,7 @@ type Watch struct {
 	Pos uint64 `json:"pos"`
 	// Run is the attempt that was listened to at Pos.
 	Run Run `json:"run,omitzero"`
-	// Skip is how many envelopes of the first record after Pos are not shown.
+	// Skip is how many lines of the first record after Pos are not shown, marks and all.
 	Skip int `json:"skip,omitempty"`
 	// Until is the position after which nothing more is shown; 0 for the job's end.
 	Until uint64 `json:"until,omitempty"`
