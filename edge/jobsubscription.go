@@ -62,6 +62,7 @@ func (s *session) entitledTo(ctx context.Context, job envelope.JobID) (*record.R
 		audit.Info("job.subscribe", "allowed", false, "reason", "no such job")
 		return nil, envelope.Errorf(envelope.CodeNotFound, "no such job")
 	case err != nil:
+		audit.Info("job.subscribe", "allowed", false, "reason", "the job cannot be looked up", "error", err)
 		return nil, err
 	}
 	audit = audit.With("owner", invocation.Principal)

@@ -32,6 +32,7 @@ type watcher struct {
 	cancel context.CancelFunc
 	more   chan struct{} // a token when there may be something to tell
 
+	waits bool // for a number, see view.Watch.After; guarded by the session's mu
 	// numbers are of the session that submitted the job, while the watch waits for one; sought says that a mark was written
 	// which ends that. They belong to the goroutine that follows.
 	numbers *numbering
@@ -96,6 +97,11 @@ func (s *session) matchWatchers() {
 		}
 	}
 	for job, watch := range watched {
+		if w := s.watchers[job]; w != nil && w.waits && watch.After == 0 {
+			w.waits = false
+			w.toldUpTo(watch.Pos)
+			w.nudge()
+		}
 		if s.watchers[job] != nil || s.state == ended {
 			continue
 		}
@@ -106,6 +112,7 @@ func (s *session) matchWatchers() {
 		ctx, cancel := context.WithCancel(s.conn.ctx)
 		w := &watcher{
 			s: s, job: job, events: events, name: watch.Subject, cancel: cancel, more: make(chan struct{}, 1), told: watch.Pos,
+			waits: watch.After > 0,
 		}
 		if s.watchers == nil {
 			s.watchers = make(map[string]*watcher)
@@ -295,15 +302,23 @@ func (w *watcher) seek(ctx context.Context, watch view.Watch) error {
 		if err != nil {
 			return err
 		}
-		if w.numbers, err = w.s.srv.newNumbering(ctx, invocation, watch.After); err != nil {
+		w.numbers, err = w.s.srv.newNumbering(ctx, invocation, watch.After)
+		if envelope.CodeOf(err) == envelope.CodeDataLoss {
+			w.numbers = nil
+			return w.showAll(ctx, watch)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	n := w.numbers
-	if err := n.upTo(ctx, seen); err != nil {
+	err := n.upTo(ctx, seen)
+	if envelope.CodeOf(err) == envelope.CodeDataLoss {
+		return w.showAll(ctx, watch)
+	}
+	if err != nil {
 		return err
 	}
-	var err error
 	w.s.route.RLock() // the session does not move meanwhile
 	defer w.s.route.RUnlock()
 	from := view.Watch{Subject: watch.Subject, Subscribed: true}
@@ -319,6 +334,17 @@ func (w *watcher) seek(ctx context.Context, watch view.Watch) error {
 	default:
 		return nil
 	}
+	w.sought = err == nil
+	return err
+}
+
+// showAll shows the job from where the watch began, as the numbers that would say where to begin are lost with what aged
+// out of the log: more than was asked for is better than nothing.
+func (w *watcher) showAll(ctx context.Context, watch view.Watch) error {
+	w.s.route.RLock() // the session does not move meanwhile
+	defer w.s.route.RUnlock()
+	from := view.Watch{Subject: watch.Subject, Subscribed: true, Pos: watch.Pos, Run: watch.Run}
+	_, err := mark(ctx, w.s.srv.log, w.s.subject, view.TypeWatched, from)
 	w.sought = err == nil
 	return err
 }

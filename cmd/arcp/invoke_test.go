@@ -161,6 +161,21 @@ func TestAgainstARuntime(t *testing.T) {
 		exit, out, _ = arcp("", "--token", "tok-a", "watch", job, "--new")
 		require.Zero(t, exit)
 		require.Equal(t, "completed\n", out)
+		_, out, _ = arcp("", "--token", "tok-a", "--json", "invoke", "fail", `{"code":"ABORTED","message":"as told"}`)
+		var accepted struct {
+			JobID string `json:"job_id"`
+		}
+		for _, line := range lines(out) {
+			if strings.Contains(line, "job.accepted") {
+				require.NoError(t, json.Unmarshal([]byte(line), &accepted))
+			}
+		}
+		exit, out, _ = arcp("", "--token", "tok-a", "watch", accepted.JobID, "--new")
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Equal(t, "failed\n", out)
+		exit, _, errs = arcp("", "--token", "tok-a", "watch", accepted.JobID)
+		require.Equal(t, cli.ExitFailed, exit)
+		require.Contains(t, errs, "ABORTED")
 		exit, out, _ = arcp("", "--token", "tok-a", "--json", "watch", job)
 		require.Zero(t, exit)
 		require.Contains(t, out, `"type":"job.subscribed"`)

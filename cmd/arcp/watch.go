@@ -40,6 +40,9 @@ func (c *watchCommand) Run(p *program, std streams, signals interrupt) error {
 		if !p.JSON {
 			fmt.Fprintln(std.out, status)
 		}
+		if status != envelope.JobStateCompleted {
+			return errSilent
+		}
 		return nil
 	case err != nil || p.JSON:
 		return err
