@@ -161,12 +161,15 @@ func TestJS5AndJS8EachEnvelopeOnce(t *testing.T) {
 	w := newSubscribing(t)
 	job, _ := w.counting(t)
 	watchJob(t, w.listener, job, nil)
-	w.listener.Send("job.subscribe", obj{"job_id": job})
-	w.speaker.Send("job.subscribe", obj{"job_id": job})
-	w.stop(t, job)
+	all := make(map[*wstest.Peer][]wstest.Message)
 	for _, p := range []*wstest.Peer{w.listener, w.speaker} {
+		p.Send("job.subscribe", obj{"job_id": job})
+		all[p] = p.Until("job.subscribed")
+	}
+	w.stop(t, job)
+	for p, before := range all {
 		seen := make(map[string]bool)
-		for _, m := range p.Until("job.cancelled") {
+		for _, m := range append(before, p.Until("job.cancelled")...) {
 			require.False(t, seen[m.Str("id")], m)
 			seen[m.Str("id")] = true
 		}
