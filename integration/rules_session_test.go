@@ -45,7 +45,7 @@ func TestHB2SessionPing(t *testing.T) {
 
 func TestHB3SilentPeersAreAsked(t *testing.T) {
 	c := newCluster(t)
-	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.IdlePing = 100 * time.Millisecond })
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.IdlePing = 500 * time.Millisecond })
 	p := wstest.Dial(t, e.url)
 	p.Open(aliceToken)
 	m := p.Expect("session.ping")
