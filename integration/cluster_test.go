@@ -83,7 +83,11 @@ func (c *cluster) logger() *slog.Logger {
 // jetStream is a connection to the NATS server that is nobody's in the cluster.
 func (c *cluster) jetStream() natsjs.JetStream {
 	c.t.Helper()
-	conn, err := nats.Connect(c.nats.URL())
+	url := c.url
+	if c.nats != nil {
+		url = c.nats.URL()
+	}
+	conn, err := nats.Connect(url)
 	require.NoError(c.t, err)
 	c.t.Cleanup(conn.Close)
 	js, err := natsjs.New(conn)

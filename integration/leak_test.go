@@ -13,6 +13,7 @@ import (
 
 	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/internal/wstest"
+	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/worker"
 )
 
@@ -108,6 +109,52 @@ var lives = []struct {
 		require.NoError(t, p.TryWrite(websocket.MessageText, []byte{0xff}))
 		require.Equal(t, 1007, p.Closed())
 	}},
+	{"subscribed", func(t *testing.T, p *wstest.Peer, key, second string) {
+		p.Open(aliceToken)
+		sub := subscribe(t, p, obj{"types": []string{"event.emit"}}, "")
+		other := wstest.Dial(t, second)
+		other.Open(aliceToken)
+		other.Send("event.emit", obj{"name": key})
+		for event(t, p, sub).Payload()["name"] != key {
+		}
+		p.Drop()
+		other.Drop()
+	}},
+	{"watched", func(t *testing.T, p *wstest.Peer, _, second string) {
+		p.Open(aliceToken)
+		p.Invoke("count", obj{"to": 10, "every_ms": 10})
+		job := last(p.Until("job.started")).Str("job_id")
+		observer := wstest.Dial(t, second)
+		observer.Open(aliceToken)
+		watchJob(t, observer, job, obj{"history": true})
+		observer.Until("job.completed")
+		observer.Drop()
+		closePolitely(t, p)
+	}},
+	{"stored", func(t *testing.T, p *wstest.Peer, _, _ string) {
+		p.Open(aliceToken)
+		p.Send("artifact.put", put(bytesOf(2000)))
+		id := artifactOf(t, p.Next()).Str("artifact_id")
+		require.Equal(t, "artifact.put", fetch(p, id).Type())
+		p.Send("artifact.release", obj{"artifact_id": id})
+		refused(t, fetch(p, id), "NOT_FOUND", "")
+		closePolitely(t, p)
+	}},
+	{"streamed to, and asked", func(t *testing.T, p *wstest.Peer, _, _ string) {
+		p.Open(aliceToken)
+		p.Invoke("collect", nil)
+		job := last(p.Until("job.started")).Str("job_id")
+		p.Send("stream.open", obj{"kind": "text"}, "job_id", job, "stream_id", "str_1")
+		p.Send("stream.close", obj{}, "job_id", job, "stream_id", "str_1")
+		p.Until("job.completed")
+		p.Invoke("ask", wanted)
+		request := last(p.Until("permission.request"))
+		p.Send("permission.grant", granting(60), "correlation_id", request.Str("id"), "job_id", request.Str("job_id"))
+		p.Until("job.completed")
+		p.Invoke("delegate", obj{"tool": "echo", "arguments": 1})
+		p.Until("job.completed")
+		p.Drop()
+	}},
 	{"never opened", func(t *testing.T, p *wstest.Peer, _, _ string) {
 		p.Send("session.open", wstest.OpenPayload("no such token"))
 		p.Expect("session.rejected")
@@ -164,6 +211,12 @@ func TestI7NothingIsLeftBehind(t *testing.T) {
 	_, heap := settled(t, idle, math.MaxInt-heapSlack)
 	lead(1000)
 	goroutines, now := settled(t, idle, heap)
+	// And the store is empty again: what was put was released.
+	stored, err := c.jetStream().Stream(t.Context(), "OBJ_"+jetstream.BucketArtifacts)
+	require.NoError(t, err)
+	info, err := stored.Info(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, info.State.Bytes)
 	t.Logf("goroutines: %d before, %d after; heap: %d KiB before, %d KiB after", idle, goroutines, heap>>10, now>>10)
 }
 
