@@ -89,7 +89,7 @@ func TestJB7HandlersCanSpeak(t *testing.T) {
 	require.Equal(t, "warn", all[2].Payload()["level"])
 }
 
-func TestTI1TheEffectiveLease(t *testing.T) {
+func TestTI1AndTI4TheEffectiveLease(t *testing.T) {
 	_, _, p, _ := session(t)
 	invoke := func(members map[string]any) wstest.Message {
 		payload := map[string]any{"tool": "echo", "arguments": nil}

@@ -117,7 +117,7 @@ func TestJS3WhatIsAnswered(t *testing.T) {
 }
 
 // An observer is shown the job's own envelopes, with its own session and its own numbers, and the end is the end.
-func TestJS4WhatIsForwarded(t *testing.T) {
+func TestFC6AndJS4WhatIsForwarded(t *testing.T) {
 	w := newSubscribing(t)
 	job, request := w.counting(t)
 	watchJob(t, w.listener, job, nil)
