@@ -55,7 +55,7 @@ func fetchedRight(s *testimony, r *Request, f *frame, what stored, released bool
 	case f.Type == "artifact.put" && what.principal != s.Principal:
 		return fmt.Sprintf("%s of %q was shown", r.Artifact, what.principal)
 	case f.Type == "artifact.put":
-		data, err := base64.StdEncoding.DecodeString(p.Data)
+		data, err := base64.StdEncoding.DecodeString(p.text())
 		if sum := sha256.Sum256(data); err != nil || hex.EncodeToString(sum[:]) != what.content {
 			return fmt.Sprintf("%s is not what was put", r.Artifact)
 		}

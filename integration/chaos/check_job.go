@@ -172,6 +172,8 @@ func outcomeOfTool(j *job, attempt []*frame, end *frame, p payload) string {
 		if bad = result.Lines != a.Lines; !bad {
 			return linesOf(attempt, a.Lines)
 		}
+	case "chunks", "stream", "artifact":
+		return saidOf(j, attempt, p)
 	case "fail":
 		bad = p.Code != a.Code
 	case "panic":

@@ -115,6 +115,29 @@ func TestCheckFinds(t *testing.T) {
 			s.said(aliceOne, "job_line", 1, "log", map[string]any{"level": "info", "message": "line 1 of 2"})
 			s.completed(aliceOne, "job_line", `{"lines":2}`)
 		}},
+		"a missing chunk": {rule: "outcome", detail: "where 0 of 2", log: func(s *scene) {
+			s.invoke(aliceOne, "job_cut", "chunks", `{"count":2,"bytes":1,"encoding":"base64"}`, "")
+			s.started(aliceOne, "job_cut", 1)
+			s.chunk(aliceOne, "job_cut", 1, false)
+			s.said(aliceOne, "job_cut", 1, "job.completed", map[string]any{"result_id": "r", "result_size": 1})
+		}},
+		"a result without its chunks": {rule: "outcome", detail: "0 chunks", log: func(s *scene) {
+			s.invoke(aliceOne, "job_cut", "chunks", `{"count":2,"bytes":1}`, "")
+			s.started(aliceOne, "job_cut", 1)
+			s.said(aliceOne, "job_cut", 1, "job.completed", map[string]any{"result_id": "r", "result_size": 2})
+		}},
+		"a stream without an end": {rule: "outcome", detail: "a stream of [stream.open]", log: func(s *scene) {
+			s.invoke(aliceOne, "job_open", "stream", `{"chunks":0}`, "")
+			s.started(aliceOne, "job_open", 1)
+			s.said(aliceOne, "job_open", 1, "stream.open", map[string]any{"kind": "text"})
+			s.completed(aliceOne, "job_open", `{"chunks":0}`)
+		}},
+		"another artifact": {rule: "outcome", detail: "the result is", log: func(s *scene) {
+			s.invoke(aliceOne, "job_art", "artifact", `{"bytes":3}`, "")
+			s.started(aliceOne, "job_art", 1)
+			s.said(aliceOne, "job_art", 1, "artifact.ref", map[string]any{"artifact": map[string]any{"artifact_id": "art_8", "size": 3}})
+			s.said(aliceOne, "job_art", 1, "job.completed", map[string]any{"result_ref": map[string]any{"artifact_id": "art_7", "size": 3}})
+		}},
 		"a failure that completed": {rule: "outcome", detail: "ended with job.completed", log: func(s *scene) {
 			s.invoke(aliceOne, "job_f", "fail", `{"code":"NOT_FOUND"}`, "")
 			s.started(aliceOne, "job_f", 1)

@@ -96,14 +96,29 @@ type payload struct {
 	Message     string          `json:"message"`
 	Event       json.RawMessage `json:"event"`
 	Name        string          `json:"name"`
-	Data        string          `json:"data"`
-	Artifact    struct {
-		ArtifactID string `json:"artifact_id"`
-		SHA256     string `json:"sha256"`
-	} `json:"artifact"`
-	Details struct {
+	Data        json.RawMessage `json:"data"`
+	ChunkSeq    int             `json:"chunk_seq"`
+	Sequence    int             `json:"sequence"`
+	More        bool            `json:"more"`
+	ResultID    string          `json:"result_id"`
+	ResultSize  int             `json:"result_size"`
+	ResultRef   artifactRef     `json:"result_ref"`
+	Artifact    artifactRef     `json:"artifact"`
+	Details     struct {
 		Retryable bool `json:"retryable"`
 	} `json:"details"`
+}
+
+type artifactRef struct {
+	ArtifactID string `json:"artifact_id"`
+	SHA256     string `json:"sha256"`
+	Size       int    `json:"size"`
+}
+
+// text is the data of a payload, if it is a text.
+func (p *payload) text() (s string) {
+	_ = json.Unmarshal(p.Data, &s) // else it is none
+	return s
 }
 
 func (f *frame) read() (p payload) {

@@ -159,6 +159,11 @@ func (s *scene) emit(session int, id string) {
 	s.record(sub, 0, e)
 }
 
+// chunk is a piece of a result of one byte each, in base64.
+func (s *scene) chunk(session int, job string, seq int, more bool) {
+	s.said(session, job, 1, "job.result_chunk", map[string]any{"result_id": "r", "chunk_seq": seq, "data": "YQ==", "encoding": "base64", "more": more})
+}
+
 // put stores an artifact, and says of it what the runtime does.
 func (s *scene) put(session int, id, content, stored string) {
 	request := "msg_put_" + id
@@ -266,6 +271,22 @@ func (s *scene) honest() {
 	s.started(aliceTwo, "job_log", 1)
 	s.said(aliceTwo, "job_log", 1, "log", map[string]any{"level": "info", "message": "line 1 of 1"})
 	s.completed(aliceTwo, "job_log", `{"lines":1}`)
+
+	s.invoke(bobOne, "job_chunks", "chunks", `{"count":2,"bytes":1,"encoding":"base64"}`, "")
+	s.started(bobOne, "job_chunks", 1)
+	s.chunk(bobOne, "job_chunks", 0, true)
+	s.chunk(bobOne, "job_chunks", 1, false)
+	s.said(bobOne, "job_chunks", 1, "job.completed", map[string]any{"result_id": "r", "result_size": 2})
+	s.invoke(bobOne, "job_stream", "stream", `{"chunks":1}`, "")
+	s.started(bobOne, "job_stream", 1)
+	s.said(bobOne, "job_stream", 1, "stream.open", map[string]any{"kind": "text"})
+	s.said(bobOne, "job_stream", 1, "stream.chunk", map[string]any{"sequence": 0, "data": "a"})
+	s.said(bobOne, "job_stream", 1, "stream.close", map[string]any{})
+	s.completed(bobOne, "job_stream", `{"chunks":1}`)
+	s.invoke(bobOne, "job_artifact", "artifact", `{"bytes":3}`, "")
+	s.started(bobOne, "job_artifact", 1)
+	s.said(bobOne, "job_artifact", 1, "artifact.ref", map[string]any{"artifact": map[string]any{"artifact_id": "art_9", "size": 3}})
+	s.said(bobOne, "job_artifact", 1, "job.completed", map[string]any{"result_ref": map[string]any{"artifact_id": "art_9", "size": 3}})
 
 	s.invoke(bobOne, "job_fail", "fail", `{"code":"NOT_FOUND"}`, "")
 	s.started(bobOne, "job_fail", 1)

@@ -263,8 +263,10 @@ func (c *client) newCall() call {
 		tool, args = "log", map[string]any{"lines": 20 + r.IntN(300)}
 	case n < 80:
 		tool, args = "sleep", map[string]any{"ms": r.IntN(1500)}
-	case n < 90:
+	case n < 87:
 		tool, args = "sleep", map[string]any{"ms": doomedMS}
+	case n < 91:
+		tool, args = said(r)
 	case n < 95:
 		tool, args = "fail", map[string]any{"code": "NOT_FOUND", "message": "as asked"}
 	default:
@@ -276,6 +278,18 @@ func (c *client) newCall() call {
 		it.key = fmt.Sprintf("key-%s-%d", c.notes.Client, c.work.count)
 	}
 	return it
+}
+
+// said draws an invocation of a tool that says more than its value: chunks of a result, a stream, an artifact.
+func said(r *rand.Rand) (tool string, args map[string]any) {
+	switch r.IntN(3) {
+	case 0:
+		return "chunks", map[string]any{"count": 1 + r.IntN(40), "bytes": r.IntN(2000), "encoding": []string{"utf8", "base64"}[r.IntN(2)]}
+	case 1:
+		return "stream", map[string]any{"kind": []string{"text", "binary", "event", "thought"}[r.IntN(4)], "chunks": r.IntN(30), "every_ms": r.IntN(40)}
+	default:
+		return "artifact", map[string]any{"bytes": r.IntN(maxContent), "media_type": "text/x"}
+	}
 }
 
 // arguments adds the principal's secret, and encodes.
