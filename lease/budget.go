@@ -27,6 +27,9 @@ func NewBudget(l *envelope.Lease) Budget {
 	return b
 }
 
+// Clone returns a budget that is counted apart from this one.
+func (b *Budget) Clone() Budget { return Budget{left: maps.Clone(b.left)} }
+
 // millionths is an amount as budgets count it.
 func millionths(d envelope.Decimal) int64 {
 	n, fits := d.Millionths()

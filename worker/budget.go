@@ -32,7 +32,8 @@ type charged struct {
 // Amounts count in millionths. BUDGET_EXHAUSTED, which is not to be tried
 // again: the amount is more than is left; nothing was spent or said, and a
 // smaller one may still be had. INVALID_ARGUMENT: the name or the currency is
-// missing.
+// missing; RESOURCE_EXHAUSTED: they fit no envelope. Nothing was spent then, nor
+// if ctx has ended before.
 //
 // When Charge returns nil the charge is in the log: spent stays spent, whoever
 // goes on with the job. So charge first, and buy then. An attempt that another
@@ -51,28 +52,49 @@ func (j *Job) Charge(ctx context.Context, name string, amount envelope.Amount) e
 	if err := j.readSpent(ctx); err != nil {
 		return err
 	}
+	before := j.spending.budget.Clone()
 	left, budgeted, err := j.spending.budget.Charge(amount)
 	if err != nil {
 		return err
 	}
-	if budgeted {
-		if err := j.say(ctx, typeCharged, charged{Amounts: []envelope.Amount{amount}}); err != nil {
+	lines, err := j.chargeLines(name, amount, left, budgeted)
+	if err == nil {
+		err = contextCause(ctx)
+	}
+	if err != nil {
+		j.spending.budget = before // nothing was said
+		return err
+	}
+	for _, l := range lines {
+		if err := j.out.add(ctx, l); err != nil {
 			return err
 		}
-	}
-	if err := j.Metric(ctx, name, amount.Value.Float64(), amount.Currency, nil); err != nil {
-		return err
-	}
-	if !budgeted {
-		return nil
-	}
-	if err := j.Metric(ctx, envelope.MetricBudgetRemaining, left.Value.Float64(), left.Currency, nil); err != nil {
-		return err
 	}
 	if err := j.out.sync(ctx); err != nil {
 		return err
 	}
 	return j.checkCurrent(ctx)
+}
+
+// chargeLines is what is said of a charge. The mark stands first: what is spent is spent, also if the rest is lost.
+func (j *Job) chargeLines(name string, amount, left envelope.Amount, budgeted bool) (lines []line, err error) {
+	say := func(typ envelope.Type, payload any) {
+		if err != nil {
+			return
+		}
+		var l line
+		if l, err = j.speaker.line(typ, payload); err == nil {
+			lines = append(lines, l)
+		}
+	}
+	if budgeted {
+		say(typeCharged, charged{Amounts: []envelope.Amount{amount}})
+	}
+	say(envelope.TypeMetric, &envelope.Metric{Name: name, Value: amount.Value.Float64(), Unit: amount.Currency})
+	if budgeted {
+		say(envelope.TypeMetric, &envelope.Metric{Name: envelope.MetricBudgetRemaining, Value: left.Value.Float64(), Unit: left.Currency})
+	}
+	return lines, err
 }
 
 // Budget returns what is left of the job's budget, by currency; nil if the

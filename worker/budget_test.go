@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -90,6 +91,43 @@ func TestMU1AModelThatTheLeaseDoesNotAllow(t *testing.T) {
 		})
 		all := b.await(b.submit(`{}`, bounded(`{"model.use":["fast/*"]}`)), envelope.TypeJobFailed)
 		require.Equal(t, envelope.CodePermissionDenied, payload[envelope.JobFailed](t, all[len(all)-1]).Code)
+		w.end(t)
+	})
+}
+
+// TestAChargeThatCannotBeSaidIsNone: nothing is spent, in this attempt or for the next one.
+func TestAChargeThatCannotBeSaidIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			gone, cancel := context.WithCancel(ctx)
+			cancel()
+			require.ErrorIs(t, job.Charge(gone, "cost.x", amount("USD:0.4")), context.Canceled)
+			require.Equal(t, envelope.CodeResourceExhausted, envelope.CodeOf(job.Charge(ctx, strings.Repeat("x", 2<<20), amount("USD:0.4"))))
+			left, err := job.Budget(ctx)
+			require.NoError(t, err)
+			require.Equal(t, []envelope.Amount{amount("USD:1")}, left)
+			return nil, nil
+		})
+		all := b.await(b.submit(`{}`, bounded(`{"cost_budget":["USD:1"]}`)), envelope.TypeJobCompleted)
+		require.Len(t, all, 2, "the start and the end")
+		w.end(t)
+	})
+}
+
+// TestBG5AnUnboundedChargeIsInTheLogToo: when Charge returns.
+func TestBG5AnUnboundedChargeIsInTheLogToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var inv *record.Record
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			require.NoError(t, job.Charge(ctx, "cost.x", amount("USD:1")))
+			require.Len(t, metrics(t, b.events(inv)), 1)
+			return nil, nil
+		})
+		inv = newInvocation(t, `{}`, nil)
+		b.put(inv)
+		b.await(inv, envelope.TypeJobCompleted)
 		w.end(t)
 	})
 }
