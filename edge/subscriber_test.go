@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func eventAt(seq uint64, job string, attempt int, types ...envelope.Type) *recor
 
 // TestHeardLeavesOutWhatTheJobsSessionIsNotShown, as far as it can know, in whatever order it looks.
 func TestHeardLeavesOutWhatTheJobsSessionIsNotShown(t *testing.T) {
-	h := newHeard()
+	h := newHeard(nil)
 	said := func(want bool, seq uint64, attempt int, types ...envelope.Type) {
 		t.Helper()
 		require.Equal(t, want, h.hears(eventAt(seq, "job_1", attempt, types...)), "position %d", seq)
@@ -122,4 +123,39 @@ func TestLineOfLooksAtIDsOnly(t *testing.T) {
 	require.Zero(t, lineOf(rec, "msg_7"))
 	rec.Body = []byte(strings.ReplaceAll(string(rec.Body), `"payload":{}`, `"payload":{"id":"msg_8"}`))
 	require.Zero(t, lineOf(rec, "msg_8"))
+}
+
+// TestHeardReadsThePastOfAJobThatItMeetsInTheMiddle: two workers were given the same attempt, as a broker that was killed had
+// forgotten the first delivery, and the one that started last is listened to, whoever speaks first here.
+func TestHeardReadsThePastOfAJobThatItMeetsInTheMiddle(t *testing.T) {
+	by := func(worker string, rec *record.Record) *record.Record {
+		rec.Sender = worker
+		return rec
+	}
+	log := []*record.Record{
+		by("first", eventAt(10, "job_1", 1, envelope.TypeJobStarted)), by("second", eventAt(20, "job_1", 1, envelope.TypeJobStarted)),
+		by("first", eventAt(30, "job_1", 1, envelope.TypeLog)), by("second", eventAt(31, "job_1", 1, envelope.TypeJobCompleted)),
+		by("first", eventAt(40, "job_1", 1, envelope.TypeJobCompleted)),
+	}
+	reads := 0
+	h := newHeard(func(rec *record.Record, fn func(*record.Record)) error {
+		reads++
+		for _, before := range log {
+			if before.Seq < rec.Seq {
+				fn(before)
+			}
+		}
+		return nil
+	})
+	for i, want := range map[int]bool{2: false, 3: true, 4: false} {
+		require.Equal(t, want, newHeard(h.past).hears(log[i]), "met at %d", log[i].Seq)
+	}
+	reads = 0
+	for i, want := range []bool{true, true, false, true, false} { // the history is read after what came meanwhile
+		_ = h.hears(log[2])
+		require.Equal(t, want, h.hears(log[i]), "position %d", log[i].Seq)
+	}
+	require.Equal(t, 1, reads, "once a job")
+	failing := newHeard(func(*record.Record, func(*record.Record)) error { return errors.New("the log is away") })
+	require.True(t, failing.hears(log[2]), "somebody is listened to")
 }

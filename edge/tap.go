@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
 )
 
 // shardsEvery is how often a tap looks for shards that were added.
@@ -55,12 +56,24 @@ func (ts *taps) use(tokens []string) *tap {
 	t := ts.open[key]
 	if t == nil {
 		ctx, cancel := context.WithCancel(ts.ctx)
-		t = &tap{key: key, tokens: tokens, cancel: cancel, heard: newHeard(), offered: make(map[int]uint64)}
+		t = &tap{key: key, tokens: tokens, cancel: cancel, heard: newHeard(ts.past), offered: make(map[int]uint64)}
 		ts.open[key] = t
 		ts.wg.Go(func() { ts.read(ctx, t) })
 	}
 	t.users++
 	return t
+}
+
+// past reads what stands in the log of a job's events before a record.
+func (ts *taps) past(rec *record.Record, fn func(*record.Record)) error {
+	ctx, cancel := context.WithTimeout(ts.ctx, storeTimeout)
+	defer cancel()
+	return ts.log.ReadJob(ctx, subjects.JobEvents(rec.Subject), func(before *record.Record) bool {
+		if before.Seq < rec.Seq {
+			fn(before)
+		}
+		return before.Seq < rec.Seq
+	})
 }
 
 // release ends a use; the readers stop with the last one.
