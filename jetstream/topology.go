@@ -11,10 +11,11 @@ const (
 	BucketSessions    = "arcp_sessions"    // session records; values go after the resume window
 	BucketTools       = "arcp_tools"       // what workers offer, see package registry; values may have a time limit each
 	BucketIdempotency = "arcp_idempotency" // idempotency keys; values go after their time to live
+	BucketCredentials = "arcp_credentials" // credentials that are outstanding, secrets sealed; they leave it when they are revoked
 	BucketArtifacts   = "arcp_artifacts"   // an object store; objects go when they expire
 )
 
-// markerTTL is how long the tools bucket remembers that a value has gone, for watchers that were away.
+// markerTTL is how long the buckets that are watched remember that a value has gone, for watchers that were away.
 const markerTTL = 10 * time.Minute
 
 // Topology is what the broker should hold. Zero values mean the defaults given.
@@ -100,6 +101,7 @@ func (t Topology) Buckets() []BucketSpec {
 		{Name: BucketSessions, Replicas: t.Replicas, TTL: t.ResumeWindow},
 		{Name: BucketTools, Replicas: t.Replicas, MarkerTTL: markerTTL},
 		{Name: BucketIdempotency, Replicas: t.Replicas, TTL: t.IdempotencyTTL},
+		{Name: BucketCredentials, Replicas: t.Replicas, MarkerTTL: markerTTL},
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	headerDepth       = "Arcp-Depth"          // decimal, above 0
 	headerDetached    = "Arcp-Detached"       // "true" or absent
 	headerOrigin      = "Arcp-Origin"         //
+	headerGrant       = "Arcp-Grant"          //
 	headerTraceParent = "traceparent"         // as W3C names it
 	headerTraceState  = "tracestate"          // the same
 	headerMsgID       = "Nats-Msg-Id"         // as NATS names it
@@ -40,8 +41,8 @@ const maxLines = 1 << 16
 // Header returns the message header of the record.
 func (r *Record) Header() map[string][]string {
 	// One backing array for all values: this is on the path of every publish.
-	values := make([]string, 0, 8)
-	header := make(map[string][]string, 8)
+	values := make([]string, 0, 9)
+	header := make(map[string][]string, 9)
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
@@ -68,6 +69,9 @@ func (r *Record) Header() map[string][]string {
 	}
 	if r.Subject.Lane == subjects.Invoke {
 		r.setInvokeHeader(set)
+	}
+	if r.Grant != "" {
+		set(headerGrant, subjects.Escape(r.Grant))
 	}
 	if r.TraceParent != "" {
 		set(headerTraceParent, subjects.Escape(r.TraceParent))
@@ -188,6 +192,7 @@ func Parse(subject string, header map[string][]string, body []byte) (*Record, er
 		into *string
 	}{
 		{headerSender, &r.Sender},
+		{headerGrant, &r.Grant},
 		{headerTraceParent, &r.TraceParent},
 		{headerTraceState, &r.TraceState},
 		{headerMsgID, &r.MsgID},

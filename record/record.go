@@ -28,6 +28,7 @@ type Record struct {
 	Depth       int                 // lane Invoke: how many jobs stand above this one
 	Detached    bool                // lane Invoke: the job may outlive Parent
 	Origin      string              // lane Invoke: where the records of the session begin, as the edges write it; "" if not said
+	Grant       string              // a job.accepted in it has credentials: what the edges keep them under; "" for none
 	TraceParent string              // W3C trace context
 	TraceState  string              // the same, what tracing systems add to it
 	MsgID       string              // the log stores a second record with the same one only once; "" for none

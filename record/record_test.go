@@ -80,6 +80,7 @@ func anyRecord() *rapid.Generator[*record.Record] {
 			Attempt:     rapid.IntRange(0, 1000).Draw(t, "attempt"),
 			Sender:      anyText().Draw(t, "sender"),
 			Codes:       rapid.SampledFrom([]envelope.Vocabulary{"", envelope.Vocabulary20, envelope.Vocabulary11}).Draw(t, "codes"),
+			Grant:       anyText().Draw(t, "grant"),
 			TraceParent: anyText().Draw(t, "trace"),
 			MaxRuntime:  time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "runtime")) * time.Millisecond,
 			MsgID:       anyText().Draw(t, "id"),
