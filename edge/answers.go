@@ -55,6 +55,18 @@ func (s *session) reply(envelopes ...*envelope.Envelope) {
 	s.write(s.subject, envelopes[0].CorrelationID, envelopes...)
 }
 
+// replyGranted is reply with a job.accepted that has credentials while they are good; grant may be "".
+func (s *session) replyGranted(grant string, envelopes ...*envelope.Envelope) {
+	cause := envelopes[0].CorrelationID
+	rec, err := s.recordOf(s.subject, envelopes...)
+	if err != nil {
+		s.notStored(cause, err)
+		return
+	}
+	rec.Grant = grant
+	s.publish(rec, cause, func(uint64, error) {})
+}
+
 // write writes one record on a subject. What the log cannot take is told to the client by a nack that is not counted and
 // correlates with the message that caused the record.
 func (s *session) write(subject subjects.Subject, cause envelope.MessageID, envelopes ...*envelope.Envelope) {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -63,6 +64,14 @@ type Bucket interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Update(ctx context.Context, key string, value []byte, revision uint64) (newRevision uint64, err error)
 	Delete(ctx context.Context, key string) error
+}
+
+// WatchedBucket is a bucket that tells of its changes.
+type WatchedBucket interface {
+	Bucket
+	// Watch passes every value and then every change to fn, nil for a key that has gone, until ctx ends. ready is called
+	// once, after the values that were there.
+	Watch(ctx context.Context, ready func(), fn func(key string, value []byte, created time.Time)) error
 }
 
 // Tools is what the workers of the cluster offer.

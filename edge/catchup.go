@@ -120,6 +120,9 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 		if shown, failed = others.read(ctx, s.view, rec); failed != nil {
 			return false
 		}
+		if failed = s.fetchCredentials(ctx, rec); failed != nil {
+			return false
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.state == behind && !s.fold(rec, shown...) && s.view.Place() == place

@@ -19,10 +19,11 @@ import (
 // hub holds the feeds that this edge reads: its own for as long as it runs, and a foreign one for as long as it
 // holds a session of it. It is safe for concurrent use.
 type hub struct {
-	log    Log
-	logger *slog.Logger
-	ctx    context.Context // ends the readers
-	wg     sync.WaitGroup
+	log      Log
+	logger   *slog.Logger
+	ctx      context.Context // ends the readers
+	wg       sync.WaitGroup
+	listener func(*record.Record) // is passed all that is read; nil for nobody, set before the first use
 
 	mu    sync.Mutex
 	feeds map[view.Place]*feed
@@ -114,6 +115,9 @@ func (h *hub) read(ctx context.Context, f *feed) {
 		err := h.log.Follow(ctx, f.key.Shard, f.key.Feed, from, begun, func(rec *record.Record) {
 			wait.Reset()
 			f.offer(rec)
+			if h.listener != nil {
+				h.listener(rec)
+			}
 		})
 		if ctx.Err() != nil {
 			return

@@ -178,11 +178,13 @@ func (s *session) cancelSession(msg *envelope.Envelope, payload *envelope.Cancel
 	if payload.TargetID != string(s.id) {
 		return refusedSession
 	}
-	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	reason := payload.Reason
 	if reason == "" {
 		reason = "session cancelled"
 	}
-	s.wind(msg, reason, &envelope.SessionEvicted{Code: envelope.CodeCancelled, Reason: reason})
+	s.inTurn(msg, true, func() { // with the jobs that wait for credentials
+		s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
+		s.wind(msg, reason, &envelope.SessionEvicted{Code: envelope.CodeCancelled, Reason: reason})
+	})
 	return ""
 }

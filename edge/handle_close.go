@@ -15,17 +15,19 @@ func handleSessionClose(c *conn, s *session, msg *envelope.Envelope) {
 		c.receiveBad(s, err)
 		return
 	}
-	if s.srv.cfg.OnSessionClose == CloseDetach {
-		closed := s.answer(nil, envelope.TypeSessionClosed, &envelope.SessionClosed{})
-		c.sendLast(closed)
-		c.close(closeNormal, "session closed, its jobs go on")
-		return
-	}
 	reason := payload.Reason
 	if reason == "" {
 		reason = "session closed"
 	}
-	s.wind(msg, reason, nil)
+	s.inTurn(msg, true, func() { // with the jobs that wait for credentials
+		if s.srv.cfg.OnSessionClose == CloseDetach {
+			closed := s.answer(nil, envelope.TypeSessionClosed, &envelope.SessionClosed{})
+			c.sendLast(closed)
+			c.close(closeNormal, "session closed, its jobs go on")
+			return
+		}
+		s.wind(msg, reason, nil)
+	})
 }
 
 // wind cancels the session's jobs and ends the connection when their ends have been delivered; last is said before.

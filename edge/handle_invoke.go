@@ -29,17 +29,37 @@ func (s *session) newInvocation(msg *envelope.Envelope, payload *envelope.ToolIn
 	}
 }
 
-// invoke stores the invocation or its refusal.
+// invoke stores the invocation or its refusal, when its turn has come.
 func (s *session) invoke(inv *invocation) {
+	if s.provisions(inv.payload.EffectiveLease()) {
+		s.invokeWithCredentials(inv)
+		return
+	}
+	s.inTurn(inv.msg, false, func() {
+		inv.session = s.subject
+		s.invokeNow(inv)
+	})
+}
+
+// invokeNow stores the invocation or its refusal, and reports whether it is on its way to the log.
+func (s *session) invokeNow(inv *invocation) (submitted bool) {
 	if inv.msg.IdempotencyKey != "" {
-		s.invokeOnce(inv)
-		return
+		return s.invokeOnce(inv)
 	}
-	if refusal := s.check(inv); refusal != nil {
+	refusal := s.check(inv)
+	if refusal == nil {
+		var err error
+		if refusal, err = s.provide(s.conn.ctx, inv); err != nil {
+			s.srv.metrics.jobs["not_stored"].Inc()
+			s.notStored(inv.msg.ID, err)
+			return false
+		}
+	}
+	if refusal != nil {
 		s.reply(refusal...)
-		return
+		return false
 	}
-	s.submit(inv)
+	return s.submit(inv)
 }
 
 // check takes an invocation through steps 2 to 6 of section 4.7 and returns what to refuse it with, if anything.
@@ -62,30 +82,37 @@ func (s *session) refusal(inv *invocation) []*envelope.Envelope {
 		return refusal
 	}
 	tool, queue, err := s.srv.tools.Resolve(inv.ref)
-	if err != nil {
+	switch {
+	case err == nil:
+		inv.tool, inv.queue = tool, queue
+		return nil
+	case s.provisions(inv.lease): // TI-3: the acceptance would have waited for credentials
+		return inv.fail(err)
+	default:
 		return inv.failAccepted(err)
 	}
-	inv.tool, inv.queue = tool, queue
-	return nil
 }
 
-// submit stores the invocation.
-func (s *session) submit(inv *invocation) {
+// submit sends the invocation to the log and reports whether it is on its way.
+func (s *session) submit(inv *invocation) bool {
 	rec, err := inv.record()
 	if err != nil {
 		s.srv.metrics.jobs["not_stored"].Inc()
 		s.notStored(inv.msg.ID, envelope.Errorf(envelope.CodeInternal, "invocation: %v", err))
-		return
+		return false
 	}
 	s.submitting(inv.job)
+	s.keepCredentials(inv.grant)
 	s.publish(rec, inv.msg.ID, func(seq uint64, err error) {
 		outcome := "accepted"
 		if err != nil {
 			outcome = "not_stored"
+			s.loseCredentials(inv.grant)
 		}
 		s.srv.metrics.jobs[outcome].Inc()
 		s.submitted(inv.job, seq, err)
 	})
+	return true
 }
 
 // invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.
@@ -110,8 +137,13 @@ type invocation struct {
 	enforced *envelope.Lease
 	tool     envelope.AgentRef
 	queue    string
-	// accepted is the envelope that the client will see; made once, so that a retry repeats it.
+	// accepted is the envelope that the client will see, but for the credentials; made once, so that a retry repeats it.
 	accepted *envelope.Envelope
+	// grant is of the job's credentials, and grantErr why there are none; neither: they have not been asked for.
+	grant    *issued
+	grantErr error
+	// shows is the grant of which an answer in place of a job shows the credentials.
+	shows string
 }
 
 // validate checks what can be judged from the message alone: the reference (step 2, TI-2) and the lease (step 3,
@@ -152,9 +184,18 @@ func (inv *invocation) failAccepted(err error) []*envelope.Envelope {
 	return []*envelope.Envelope{inv.acceptance(), inv.failure(err)}
 }
 
+// failWith is fail with the retryability that somebody else has judged.
+func (inv *invocation) failWith(err error, retryable bool) []*envelope.Envelope {
+	return []*envelope.Envelope{inv.failed(err, retryable)}
+}
+
 func (inv *invocation) failure(err error) *envelope.Envelope {
+	// TI-6: false for what a retry cannot mend
+	return inv.failed(err, envelope.CodeOf(err) == envelope.CodeResourceExhausted)
+}
+
+func (inv *invocation) failed(err error, retryable bool) *envelope.Envelope {
 	code := inv.codes.Code(envelope.CodeOf(err))
-	retryable := code == envelope.CodeResourceExhausted // TI-6: false for what a retry cannot mend
 	return inv.about(envelope.TypeJobFailed, &envelope.JobFailed{Code: code, Retryable: &retryable, Message: errorText(err)})
 }
 
@@ -196,12 +237,16 @@ func (inv *invocation) record() (*record.Record, error) {
 	trace := inv.msg.TraceContext()
 	rec.TraceParent, rec.TraceState = trace.Parent, trace.State
 	rec.Origin = inv.origin
+	if inv.grant != nil {
+		rec.Grant = inv.grant.id
+	}
 	rec.MsgID = string(inv.job) // the job is invoked once, however often the record is sent
 	return rec, nil
 }
 
-// invokeOnce is step 1 of section 4.7: a key that is known brings back what it brought before.
-func (s *session) invokeOnce(inv *invocation) {
+// invokeOnce is step 1 of section 4.7: a key that is known brings back what it brought before. It reports whether a job is
+// on its way to the log.
+func (s *session) invokeOnce(inv *invocation) (submitted bool) {
 	ctx, cancel := context.WithTimeout(s.conn.ctx, s.srv.cfg.SubmitPatience+storeTimeout)
 	defer cancel()
 	envelopes, err := s.srv.idempotency.resolve(ctx, s, inv)
@@ -210,8 +255,9 @@ func (s *session) invokeOnce(inv *invocation) {
 		s.srv.metrics.jobs["not_stored"].Inc()
 		s.notStored(inv.msg.ID, err)
 	case envelopes != nil:
-		s.reply(envelopes...)
+		s.replyGranted(inv.shows, envelopes...)
 	default:
-		s.submit(inv)
+		return s.submit(inv)
 	}
+	return false
 }

@@ -45,6 +45,12 @@ func digest(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// knows reports whether a key stands for something. If that cannot be found out now, it does not.
+func (i *idempotency) knows(ctx context.Context, principal, key string) bool {
+	_, _, err := i.bucket.Get(ctx, idempotencyKey(principal, key))
+	return err == nil
+}
+
 // resolve returns what to answer instead of starting a job, or nothing if inv is to be submitted.
 func (i *idempotency) resolve(ctx context.Context, s *session, inv *invocation) ([]*envelope.Envelope, error) {
 	key := idempotencyKey(s.principal, inv.msg.IdempotencyKey)
@@ -72,6 +78,9 @@ func (i *idempotency) attempt(ctx context.Context, s *session, inv *invocation, 
 	}
 	if refusal := s.check(inv); refusal != nil {
 		return refusal, nil // ID-5: a refusal leaves the key free
+	}
+	if refusal, err := s.provide(ctx, inv); refusal != nil || err != nil {
+		return refusal, err
 	}
 	if data, err = inv.keyRecord(); err != nil {
 		return nil, err
@@ -111,12 +120,15 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 		return nil, err
 	}
 	if invocation != nil {
-		return i.again(ctx, s, inv, &known, invocation.Subject)
+		return i.again(ctx, s, inv, &known, invocation)
 	}
 	// The edge that wrote the record died before it stored the invocation, or could not store it. No client has seen the
 	// acceptance, so the job starts now, where this client is waiting: the record says so first, or another retry, which waits for
 	// the same, would be stored as well, or be taken for a copy of this one and never be answered.
 	inv.job, inv.accepted = known.Job, nil
+	if refusal, err := s.provide(ctx, inv); refusal != nil || err != nil {
+		return refusal, err
+	}
 	if data, err = inv.keyRecord(); err != nil {
 		return nil, err
 	}
@@ -126,8 +138,10 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 
 // again is the answer to a retry of a job that exists: its acceptance. In another session than the job's, its client is
 // waiting for the job too: the session watches the job from here on. All of it is in one record.
-func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, sub subjects.Subject) ([]*envelope.Envelope, error) {
+func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, invocation *record.Record) ([]*envelope.Envelope, error) {
 	answer := inv.replay(known)
+	inv.shows = invocation.Grant
+	sub := invocation.Subject
 	if sub.Session == string(s.id) {
 		s.srv.metrics.jobs["repeated"].Inc()
 		return answer, nil

@@ -24,11 +24,15 @@ const (
 // Metrics counts what an edge does. No label of it is for a client to choose. It serves one Server and is safe for
 // concurrent use.
 type Metrics struct {
-	frames    map[string]prometheus.Counter
-	nacks     map[envelope.Code]prometheus.Counter
-	opened    map[string]prometheus.Counter
-	left      map[string]prometheus.Counter
-	jobs      map[string]prometheus.Counter
+	frames map[string]prometheus.Counter
+	nacks  map[envelope.Code]prometheus.Counter
+	opened map[string]prometheus.Counter
+	left   map[string]prometheus.Counter
+	jobs   map[string]prometheus.Counter
+
+	credentials map[string]prometheus.Counter
+	revocations map[string]prometheus.Counter
+
 	renewals  map[string]prometheus.Counter
 	artifacts map[string]prometheus.Counter
 	content   map[string]prometheus.Counter
@@ -46,6 +50,8 @@ type Metrics struct {
 	subs        *prometheus.Desc
 	taps        *prometheus.Desc
 	feeds       *prometheus.Desc
+	grants      *prometheus.Desc
+	unrevoked   *prometheus.Desc
 }
 
 // NewMetrics makes metrics and registers them with reg, which may be nil.
@@ -61,6 +67,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		subs:        gauge("subscriptions", "Subscriptions of these sessions."),
 		taps:        gauge("subscribed_principals", "Principals whose sessions' records this edge reads for subscribers."),
 		feeds:       gauge("feeds", "Feeds that this edge reads: its own, and those of edges whose sessions or jobs it shows."),
+		grants:      gauge("credential_grants", "Jobs of the cluster whose credentials are outstanding, by how far they are: asking, given, or revoking.", "state"),
+		unrevoked:   gauge("credential_unrevoked_seconds", "For how long the oldest of those to be revoked has waited for it; 0 if there is none."),
 	}
 	var all []prometheus.Collector
 	counters := func(name, help, label string, values ...string) map[string]prometheus.Counter {
@@ -89,6 +97,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		contentIn, contentOut)
 	m.renewals = counters("lease_renewals_total",
 		"Session leases: asked to renew, renewed, or answered with what does not renew.", "outcome", "asked", "renewed", "refused")
+	m.credentials = counters("credential_requests_total", "Requests to the provisioner for the credentials of a job.", "outcome",
+		"issued", "failed")
+	m.revocations = counters("credential_revocations_total",
+		"Jobs whose credentials were revoked, and tries that failed and come again.", "outcome", "revoked", "failed")
 	codes := envelope.Codes()
 	names := make([]string, len(codes))
 	for i, code := range codes {
@@ -136,7 +148,9 @@ func (m *Metrics) nack(code envelope.Code) {
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{m.connections, m.sessions, m.openJobs, m.watches, m.subs, m.taps, m.feeds} {
+	for _, desc := range []*prometheus.Desc{
+		m.connections, m.sessions, m.openJobs, m.watches, m.subs, m.taps, m.feeds, m.grants, m.unrevoked,
+	} {
 		descs <- desc
 	}
 }
@@ -169,4 +183,7 @@ func (m *Metrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge(m.subs, subs)
 	gauge(m.taps, srv.taps.count())
 	gauge(m.feeds, srv.hub.count())
+	if srv.provision != nil {
+		srv.provision.collect(metrics, m)
+	}
 }

@@ -90,6 +90,14 @@ func (s *session) submitting(job envelope.JobID) {
 	s.recount()
 }
 
+// notSubmitted notes that a job which was counted does not come.
+func (s *session) notSubmitted(job envelope.JobID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, job)
+	s.recount()
+}
+
 // submitted notes what came of it: not stored, or stored at a position that the view may have passed already, if the
 // invocation had been stored before.
 func (s *session) submitted(job envelope.JobID, seq uint64, err error) {
@@ -104,17 +112,30 @@ func (s *session) submitted(job envelope.JobID, seq uint64, err error) {
 // roomForJob refuses an invocation that is one too many for its session or its principal. Sessions that ask at the
 // same moment may pass the principal's limit by one each.
 func (s *session) roomForJob(inv *invocation) []*envelope.Envelope {
-	s.mu.Lock()
-	open := s.jobCount()
-	s.mu.Unlock()
-	cfg := &s.srv.cfg
-	if open >= cfg.MaxJobsPerSession {
-		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
-			"the session has %d open jobs, the limit is %d jobs of a session", open, cfg.MaxJobsPerSession))
-	}
-	if all := s.tally.jobs.Load(); all >= int64(cfg.MaxJobsPerPrincipal) {
-		text := fmt.Sprintf("the principal has %d open jobs on this edge, the limit is %d jobs of a principal", all, cfg.MaxJobsPerPrincipal)
+	switch whose, text := s.crowded(inv); whose {
+	case "session":
+		return inv.fail(&envelope.Error{Code: envelope.CodeResourceExhausted, Message: text})
+	case "principal":
 		return []*envelope.Envelope{s.newNack(inv.msg.ID, envelope.CodeResourceExhausted, text, retryLater)}
 	}
 	return nil
+}
+
+// crowded says in whose limit an invocation does not fit, session or principal, "" if it does; the invocation itself may
+// have been counted already.
+func (s *session) crowded(inv *invocation) (whose, text string) {
+	s.mu.Lock()
+	open, own := s.jobCount(), 0
+	if _, counted := s.pending[inv.job]; counted {
+		own = 1
+	}
+	s.mu.Unlock()
+	cfg := &s.srv.cfg
+	if open -= own; open >= cfg.MaxJobsPerSession {
+		return "session", fmt.Sprintf("the session has %d open jobs, the limit is %d jobs of a session", open, cfg.MaxJobsPerSession)
+	}
+	if all := s.tally.jobs.Load() - int64(own); all >= int64(cfg.MaxJobsPerPrincipal) {
+		return "principal", fmt.Sprintf("the principal has %d open jobs on this edge, the limit is %d jobs of a principal", all, cfg.MaxJobsPerPrincipal)
+	}
+	return "", ""
 }

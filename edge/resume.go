@@ -210,7 +210,7 @@ func (c *conn) readStory(ctx context.Context, rec *sessionRecord, last uint64) (
 				told.from = v.Checkpoint()
 				told.kept.restart()
 			} else {
-				told.kept.add(r, len(shown) > 0)
+				told.kept.add(r, len(shown) > 0 || r.Grant != "")
 			}
 			left = r.Seq
 			return v.Place() == place

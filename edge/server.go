@@ -39,6 +39,7 @@ type Server struct {
 	searches    chan struct{} // a slot each search for a message by its id
 	metrics     *Metrics
 	quotas      *quotas
+	provision   *provisioning // nil: jobs get no credentials
 
 	ctx    context.Context // ends when the server has drained
 	cancel context.CancelFunc
@@ -58,7 +59,7 @@ type Server struct {
 	downloadSlots chan struct{}  // a slot each download
 }
 
-// Params are the parts that a server is made of. All are required but Metrics.
+// Params are the parts that a server is made of. All are required but Metrics and Credentials.
 type Params struct {
 	Config      Config
 	Log         Log
@@ -66,7 +67,8 @@ type Params struct {
 	Idempotency Bucket
 	Tools       Tools
 	Artifacts   artifact.Store
-	Metrics     *Metrics // nil counts for nobody
+	Metrics     *Metrics     // nil counts for nobody
+	Credentials *Credentials // nil: jobs get none
 }
 
 // New returns a server that does nothing yet. It says what is wrong with the configuration.
@@ -77,6 +79,9 @@ func New(p Params) (*Server, error) {
 	}
 	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil || p.Artifacts == nil {
 		return nil, errors.New("edge: Log, Sessions, Idempotency, Tools and Artifacts are required")
+	}
+	if err := cfg.provisions(p.Credentials); err != nil {
+		return nil, err
 	}
 	metrics := p.Metrics
 	if metrics == nil {
@@ -107,6 +112,10 @@ func New(p Params) (*Server, error) {
 	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
 	srv.taps = newTaps(srv.ctx, p.Log, cfg.Logger)
+	if p.Credentials != nil {
+		srv.provision = newProvisioning(srv.ctx, *p.Credentials, &srv.cfg, p.Log, metrics)
+		srv.hub.listener = srv.provision.revoker.hear
+	}
 	metrics.server.Store(srv)
 	return srv, nil
 }
@@ -133,6 +142,9 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	wg.Go(func() { failed <- server.Serve(corkListener{l}) })
 	wg.Go(func() { srv.keep(srv.ctx) })
 	wg.Go(func() { newSweeper(srv).run(srv.ctx) })
+	if srv.provision != nil {
+		wg.Go(srv.provision.run)
+	}
 	if ready != nil {
 		ready()
 	}

@@ -78,6 +78,10 @@ type session struct {
 	// lastWord is what a closing session says in the end, nil for nothing.
 	lastWord *envelope.SessionEvicted
 
+	// given are the credentials, by grant, that the acceptance which comes next has: none, if they are no longer good.
+	given map[string][]envelope.Credential
+	turns turns
+
 	watchers map[string]*watcher // of the jobs that the view watches, by job
 	// subscribers are of the subscriptions that the view has; subscribing are those that it has not met yet.
 	subscribers map[envelope.SubscriptionID]*subscriber
@@ -117,7 +121,7 @@ func (s *session) offer(rec *record.Record) {
 	switch s.state {
 	case live:
 		shown, here := s.atHand(rec)
-		if !here { // what it shows has to be read from the log
+		if !here || !s.grantAtHand(rec) { // what it shows has to be read
 			s.offered = rec.Seq
 			s.fallBehind()
 			return
@@ -142,12 +146,14 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 	s.view.Apply(rec, func(f view.Frame) {
 		if f.Seq > s.skip {
 			shows = true
+			s.showCredentials(rec, &f)
 			full = s.show(f) || full
 		}
 	}, shown...)
 	if shows {
 		s.srv.metrics.delivers(rec.Time, s.state == live)
 	}
+	delete(s.given, rec.Grant)
 	s.matchWatchers()
 	s.matchSubscribers(rec)
 	if rec.Subject.Lane == subjects.Invoke {

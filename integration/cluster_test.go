@@ -46,6 +46,8 @@ type cluster struct {
 	nats *embedded.Server // nil: the server of url, in another process
 	url  string
 	logs *lockedBuffer // nil: logs are thrown away
+
+	credentials func(*jetstream.Client) *edge.Credentials // of every edge; nil: jobs get none
 }
 
 // newCluster starts the NATS server. Everything ends with the test.
@@ -119,8 +121,12 @@ func (c *cluster) edge(name string, change func(*edge.Config)) *testEdge {
 		change(&cfg)
 	}
 	tools := registry.NewTable()
+	var credentials *edge.Credentials
+	if c.credentials != nil {
+		credentials = c.credentials(client)
+	}
 	server, err := edge.New(edge.Params{
-		Config: cfg, Log: client, Tools: tools, Artifacts: client.Artifacts(),
+		Config: cfg, Log: client, Tools: tools, Artifacts: client.Artifacts(), Credentials: credentials,
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
 	})
 	require.NoError(c.t, err)

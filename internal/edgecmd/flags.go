@@ -73,6 +73,13 @@ type Flags struct {
 	Replicas    int           `group:"Log" help:"Copies of the log and the buckets in a NATS cluster." default:"1"`
 	Shards      int           `group:"Log" help:"Number of log streams." default:"1"`
 
+	CredentialEndpoint  string        `group:"Credentials" help:"Where jobs with a lease get credentials: POST and DELETE below URL/credentials." placeholder:"URL"`
+	CredentialTokenFile string        `group:"Credentials" help:"File with the bearer token for that endpoint."`
+	CredentialKeyFile   string        `group:"Credentials" help:"Instead of an endpoint: file with the private key, in PEM, that signs a token for each job (EdDSA, ES256 or RS256)."`
+	CredentialAudience  string        `group:"Credentials" help:"URL of the service that these tokens are for: their audience, and the endpoint that clients are told." placeholder:"URL"`
+	CredentialTTL       time.Duration `name:"credential-ttl" group:"Credentials" help:"How long such a token is good; never longer than the lease." default:"15m"`
+	SealKeyFile         string        `group:"Credentials" help:"File of keys that seal outstanding credentials, 32 bytes in base64 a line; the first seals, all open. The same for all edges. Default with --dev: seal.key below --data, made if it is not there."`
+
 	AdminListen string `group:"This process" help:"Address for operators: /healthz, /readyz and /metrics, without authentication. Default: none." placeholder:"HOST:PORT"`
 	AdminPprof  bool   `group:"This process" help:"Add /debug/pprof there."`
 

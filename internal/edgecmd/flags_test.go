@@ -56,6 +56,17 @@ func TestConfigurationErrorsComeBeforeAnythingStarts(t *testing.T) {
 		{"audience", []string{"--dev", "--jwt-secret-file", tokens}},
 		{"no-such-file", []string{"--dev", "--token-file", "no-such-file"}},
 		{tokens, []string{"--dev", "--token-file", tokens}},
+		{"credentials come from one of them", []string{"--dev", "--credential-endpoint", "http://gw.test", "--credential-key-file", "k"}},
+		{"--credential-token-file has no effect", []string{"--dev", "--credential-token-file", tokens}},
+		{"--credential-audience has no effect", []string{"--dev", "--credential-audience", "https://api.test"}},
+		{"--credential-audience is required", []string{"--dev", "--credential-key-file", tokens}},
+		{"--credential-ttl 0s", []string{"--dev", "--credential-ttl", "0s"}},
+		{"--seal-key-file has no effect", []string{"--dev", "--seal-key-file", tokens}},
+		{"--seal-key-file is required", []string{"--nats", "nats://127.0.0.1:1", "--anonymous", "--credential-endpoint", "http://gw.test"}},
+		{"--credential-endpoint", []string{"--dev", "--credential-endpoint", "ftp://gw.test"}},
+		{"--credential-token-file", []string{"--dev", "--credential-endpoint", "http://gw.test", "--credential-token-file", "no-such-file"}},
+		{"--credential-key-file", []string{"--dev", "--credential-key-file", tokens, "--credential-audience", "https://api.test"}},
+		{"--seal-key-file", []string{"--dev", "--credential-endpoint", "http://gw.test", "--seal-key-file", tokens}},
 		{"--nonsense", []string{"--dev", "--nonsense"}},
 	} {
 		said := refused(t, c.args...)

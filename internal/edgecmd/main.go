@@ -38,7 +38,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if exit, done := cli.Parse("arcp-edge", description, &flags, args, stdout, stderr); done {
 		return exit
 	}
-	set, err := configure(&flags)
+	set, credentials, err := configure(&flags)
 	if err != nil {
 		cli.Complain(stderr, "arcp-edge", err)
 		return cli.ExitUsage
@@ -53,22 +53,27 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	drain, stop, release := cli.Signals(context.Background())
 	defer release()
-	if err := run(drain, stop, &flags, set, stdout, logger); err != nil {
+	if err := run(drain, stop, &flags, set, credentials, stdout, logger); err != nil {
 		logger.Error("arcp-edge failed", "error", err)
 		return cli.ExitFailed
 	}
 	return cli.ExitOK
 }
 
-func configure(flags *Flags) (*auth.Set, error) {
-	if err := flags.check(); err != nil {
-		return nil, err
+func configure(flags *Flags) (set *auth.Set, credentials *issuing, err error) {
+	if err = flags.check(); err != nil {
+		return nil, nil, err
 	}
-	return flags.auth()
+	if set, err = flags.auth(); err != nil {
+		return nil, nil, err
+	}
+	credentials, err = flags.issuing()
+	return set, credentials, err
 }
 
 // run puts the parts together and serves until drain ends, and at the latest until stop does.
-func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Writer, logger *slog.Logger) error {
+func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *issuing, stdout io.Writer, logger *slog.Logger) error {
+	defer credentials.close()
 	listener, err := net.Listen("tcp", flags.Listen)
 	if err != nil {
 		return err
@@ -141,7 +146,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, stdout io.Wri
 	server, err := edge.New(edge.Params{
 		Config: cfg, Log: client, Tools: tools.Table, Artifacts: client.Artifacts(),
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
-		Metrics: edge.NewMetrics(metrics),
+		Metrics: edge.NewMetrics(metrics), Credentials: credentials.parts(client),
 	})
 	if err != nil {
 		return err
