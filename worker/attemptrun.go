@@ -135,9 +135,11 @@ func (a *attempt) judge() (verdict, error) {
 	if a.d.Attempt == 1 {
 		return runIt, nil
 	}
+	// A job whose lease has ended, or that is cancelled, has to be judged as well: the worker's context, not the job's.
+	ctx := a.w.workCtx
 	past := newHistory(a.job.inv)
-	err := retry(a.ctx, func() error {
-		last, err := a.w.bus.LastOf(a.ctx, subjects.JobEvents(a.d.Record.Subject))
+	err := retry(ctx, func() error {
+		last, err := a.w.bus.LastOf(ctx, subjects.JobEvents(a.d.Record.Subject))
 		switch {
 		case envelope.CodeOf(err) == envelope.CodeNotFound:
 			return nil
@@ -149,14 +151,14 @@ func (a *attempt) judge() (verdict, error) {
 			past.add(last)
 			return nil
 		}
-		past, err = readHistory(a.ctx, a.w.bus, a.job.inv, a.d.Attempt)
+		past, err = readHistory(ctx, a.w.bus, a.job.inv, a.d.Attempt)
 		if err != nil {
 			return backoff.Permanent(err)
 		}
 		return nil
 	})
 	if err != nil {
-		if contextCause(a.ctx) == nil {
+		if ctx.Err() == nil {
 			a.log.Error("earlier attempts cannot be read", "error", err)
 		}
 		return runIt, err

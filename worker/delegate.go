@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -351,7 +352,7 @@ func (c *Child) look(ctx context.Context) (result *envelope.JobCompleted, err er
 	}
 	past, err := c.a.w.storyOf(ctx, sub)
 	if err != nil {
-		return nil, err, true
+		return nil, cmp.Or(contextCause(ctx), err), true
 	}
 	if !past.terminal {
 		return nil, nil, false

@@ -134,7 +134,10 @@ func (b *memBus) Publish(ctx context.Context, r *record.Record, done func(uint64
 	return nil
 }
 
-func (b *memBus) LastOf(_ context.Context, s subjects.Subject) (*record.Record, error) {
+func (b *memBus) LastOf(ctx context.Context, s subjects.Subject) (*record.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.gone() {
@@ -148,7 +151,10 @@ func (b *memBus) LastOf(_ context.Context, s subjects.Subject) (*record.Record, 
 	return nil, envelope.Errorf(envelope.CodeNotFound, "nothing there")
 }
 
-func (b *memBus) ReadJob(_ context.Context, s subjects.Subject, fn func(*record.Record) bool) error {
+func (b *memBus) ReadJob(ctx context.Context, s subjects.Subject, fn func(*record.Record) bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	log := slices.Clone(b.log)
 	b.mu.Unlock()

@@ -181,3 +181,19 @@ func TestLE3AJobEndsWithItsLease(t *testing.T) {
 		w.end(t)
 	})
 }
+
+// TestLE3AJobWhoseWorkerIsLostEndsWithItsLease: whoever takes it when the lease has ended says so.
+func TestLE3AJobWhoseWorkerIsLostEndsWithItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		lost := b.worker(Config{AckWait: 10 * time.Second}, Options{}, untilDone)
+		inv := b.submit(`{}`, bounded(`{"expires_at":"`+time.Now().Add(5*time.Second).UTC().Format(time.RFC3339Nano)+`"}`))
+		b.await(inv, envelope.TypeJobStarted)
+		lost.kill()
+		next := b.worker(Config{Name: "worker-2", AckWait: 10 * time.Second}, Options{}, echo)
+		all := b.await(inv, envelope.TypeJobFailed)
+		require.Equal(t, envelope.CodeLeaseExpired, payload[envelope.JobFailed](t, all[len(all)-1]).Code)
+		next.end(t)
+		require.True(t, b.job(inv).done)
+	})
+}
