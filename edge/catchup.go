@@ -45,6 +45,10 @@ func (s *session) catchUp() {
 	wait.MaxInterval = 2 * time.Second
 	told := false // the client, that it is behind
 	for s.waitRoom(&told) {
+		if s.replayAsked() {
+			s.replayNow()
+			continue
+		}
 		s.mu.Lock()
 		place, from, until := s.gap()
 		if s.state == behind && from > until {
@@ -133,12 +137,13 @@ func (s *session) readBack(place view.Place, from, until uint64) error {
 	return cmp.Or(err, failed)
 }
 
-// waitRoom waits until the socket has taken most of what waits for it, and the ack window is open. It is false when the
-// connection has ended. A client that keeps it waiting for long is told once.
+// waitRoom waits until the socket has taken most of what waits for it, and the ack window is open, or until a replay is asked
+// for, which the window does not hold up. It is false when the connection has ended. A client that keeps it waiting for long
+// is told once.
 func (s *session) waitRoom(told *bool) bool {
 	slow := time.NewTimer(s.srv.cfg.SlowAfter)
 	defer slow.Stop()
-	for !s.conn.out.roomy() || !s.windowOpen() {
+	for !s.replayAsked() && (!s.conn.out.roomy() || !s.windowOpen()) {
 		select {
 		case <-s.roomed:
 		case <-slow.C:

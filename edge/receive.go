@@ -161,6 +161,7 @@ func init() {
 		envelope.TypeNack:                ignore,
 		envelope.TypeCancel:              handleCancel,
 		envelope.TypeInterrupt:           handleInterrupt,
+		envelope.TypeResume:              handleReplay,
 		envelope.TypeToolInvoke:          handleInvoke,
 		envelope.TypeJobSubscribe:        handleJobSubscribe,
 		envelope.TypeJobUnsubscribe:      handleJobUnsubscribe,

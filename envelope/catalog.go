@@ -124,7 +124,7 @@ var catalogue = [...]Row{
 	{Type: TypeCancelAccepted, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelAccepted], Support: Implemented, Proof: "TestCX1CancelOfARunningJob"},
 	{Type: TypeCancelRefused, Group: GroupControl, Direction: RuntimeToClient, Countable: true, New: payload[CancelRefused], Support: Implemented, Proof: "TestCX1Refusals"},
 	{Type: TypeInterrupt, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Interrupt], Support: Implemented, Proof: "TestInterruptsReachTheJob", Note: "target job; not answered unless refused"},
-	{Type: TypeResume, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Resume]},
+	{Type: TypeResume, Group: GroupControl, Direction: ClientToRuntime, Countable: true, New: payload[Resume], Support: Implemented, Proof: "TestRE10TheOlderResumeShowsAgainWhatWasShown", Note: "in an open session; the later envelopes again with their own numbers, then event.emit `subscription.backfill_complete`"},
 	{Type: TypeBackpressure, Group: GroupControl, Direction: Both, Countable: true, New: payload[Backpressure], Support: Implemented, Proof: "TestNATSKilledAndRestarted", Note: "sent out of band when the log goes and comes back, and to a client that is behind; from clients: nack UNIMPLEMENTED"},
 	{Type: TypeToolInvoke, Group: GroupTool, Direction: ClientToRuntime, Countable: true, New: payload[ToolInvoke], Support: Implemented, Proof: "TestJB1TheMainJob"},
 	{Type: TypeToolResult, Group: GroupTool, Direction: RuntimeToClient, Countable: true, New: payload[ToolResult], Support: Implemented, Proof: "TestJB7NestedToolCalls", Note: "of a tool that a job has called; it ends nothing"},
