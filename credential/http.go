@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/arcp-nats/arcp/envelope"
@@ -89,17 +91,31 @@ func (h *HTTP) Issue(ctx context.Context, req Request) ([]envelope.Credential, e
 	if err != nil {
 		return nil, &Refusal{Reason: envelope.Errorf(envelope.CodeInternal, "the request for credentials does not encode")}
 	}
-	status, answer, err := h.call(ctx, http.MethodPost, "/credentials", body, string(req.JobID))
+	// The library sends the request again if a connection breaks, as it has a key. What the endpoint did with the first of
+	// two it did not say: that the second was refused, or did not arrive, is no word on that.
+	var sent atomic.Int32
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Add(1) }})
+	status, answer, err := h.call(traced, http.MethodPost, "/credentials", body, string(req.JobID))
 	if err != nil {
-		return nil, err
+		return nil, unlessSent(err, sent.Load() > 0)
 	}
 	if status >= http.StatusBadRequest {
-		return nil, h.failure(status, answer)
+		return nil, unlessSent(h.failure(status, answer), sent.Load() > 1)
 	}
 	if status != http.StatusOK && status != http.StatusCreated {
 		return nil, envelope.Errorf(envelope.CodeUnavailable, "the credential endpoint answered with status %d", status)
 	}
 	return readCredentials(answer)
+}
+
+// unlessSent makes a refusal one of which it is not known whether something was issued all the same, if a request before was
+// sent.
+func unlessSent(err error, sent bool) error {
+	var refusal *Refusal
+	if sent && errors.As(err, &refusal) {
+		return refusal.Reason
+	}
+	return err
 }
 
 // readCredentials reads the answer to a POST. What is not fit for a client may have been issued all the same: it is

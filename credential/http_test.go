@@ -141,6 +141,33 @@ func TestAnEndpointThatIsNotThere(t *testing.T) {
 	require.True(t, credential.Refused(err), "nothing was reached, nothing was issued")
 }
 
+// TestARefusalAfterALostAnswerSaysNothing: the library sends a request again when the connection breaks under it; what the
+// endpoint did with the first one is not known.
+func TestARefusalAfterALostAnswerSaysNothing(t *testing.T) {
+	asked := 0
+	p := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked++
+		switch asked {
+		case 1: // so that there is a connection to use again
+			_, _ = io.WriteString(w, `{"credentials":[{"id":"c1","scheme":"bearer","value":"v","endpoint":"https://e"}]}`)
+		case 2: // issued, and not said
+			panic(http.ErrAbortHandler)
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"code":"UNAVAILABLE","message":"later","retryable":true}`)
+		}
+	})
+	_, err := p.Issue(t.Context(), request(t))
+	require.NoError(t, err)
+	_, err = p.Issue(t.Context(), request(t))
+	require.Equal(t, 3, asked)
+	require.Equal(t, envelope.CodeUnavailable, envelope.CodeOf(err))
+	require.False(t, credential.Refused(err))
+	_, err = p.Issue(t.Context(), request(t))
+	require.True(t, credential.Refused(err))
+}
+
 func TestAnEndpointThatIsSlow(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
