@@ -101,6 +101,11 @@ func (s *session) submit(inv *invocation) bool {
 		s.notStored(inv.msg.ID, envelope.Errorf(envelope.CodeInternal, "invocation: %v", err))
 		return false
 	}
+	if err := s.noteDeadline(inv); err != nil {
+		s.srv.metrics.jobs["not_stored"].Inc()
+		s.notStored(inv.msg.ID, err)
+		return false
+	}
 	s.submitting(inv.job)
 	s.keepCredentials(inv.grant)
 	s.publish(rec, inv.msg.ID, func(seq uint64, err error) {
@@ -113,6 +118,14 @@ func (s *session) submit(inv *invocation) bool {
 		s.submitted(inv.job, seq, err)
 	})
 	return true
+}
+
+// noteDeadline makes sure that a job whose lease ends will end with it, before the job is there.
+func (s *session) noteDeadline(inv *invocation) error {
+	cfg := &s.srv.cfg
+	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
+	defer cancel()
+	return s.srv.deadlines.write(ctx, inv.subject(), inv.enforced, cfg.MaxQueue+cfg.MaxRuntime+cfg.MaxSchedule)
 }
 
 // invocation is a tool.invoke on its way through the checks. It is a value with rules; it does no I/O.

@@ -24,6 +24,39 @@ func jobEnded(ctx context.Context, log Log, last *record.Record) (bool, error) {
 	return status.State().Terminal(), err
 }
 
+// endJob fails a job that no worker ends: it tells the job's worker, if there is or will be one, to leave it alone, and says
+// the end. However many edges do it for the same reason, why, the log takes it once.
+func (srv *Server) endJob(ctx context.Context, invocation *record.Record, why string, failed *envelope.JobFailed) error {
+	stop, err := endOf(invocation, envelope.TypeCancel, &envelope.Cancel{
+		Target: envelope.TargetJob, TargetID: invocation.Subject.Job, Reason: failed.Message,
+	})
+	if err != nil {
+		return err
+	}
+	end, err := endOf(invocation, envelope.TypeJobFailed, failed)
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		subject subjects.Subject
+		e       *envelope.Envelope
+	}{
+		{subjects.JobInput(invocation.Subject), stop},
+		{subjects.JobEvents(invocation.Subject), end},
+	} {
+		rec, err := record.New(step.subject, step.e)
+		if err != nil {
+			return err
+		}
+		rec.Sender = srv.cfg.Name
+		rec.MsgID = why + "." + string(step.e.Type) + "." + invocation.Subject.Job
+		if _, err := srv.log.PublishWait(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return srv.tellParent(ctx, invocation)
+}
+
 // tellParent tells the worker of a job's parent, if it has one, that the runtime has ended the job: no worker of the job may
 // ever come and do it.
 func (srv *Server) tellParent(ctx context.Context, invocation *record.Record) error {

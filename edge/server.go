@@ -19,6 +19,7 @@ import (
 	"github.com/arcp-nats/arcp/artifact"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
 )
 
 // Server is an edge node. Use New, then Serve. It is safe for concurrent use.
@@ -39,6 +40,7 @@ type Server struct {
 	searches    chan struct{} // a slot each search for a message by its id
 	metrics     *Metrics
 	quotas      *quotas
+	deadlines   *deadlines
 	provision   *provisioning // nil: jobs get no credentials
 
 	ctx    context.Context // ends when the server has drained
@@ -65,6 +67,7 @@ type Params struct {
 	Log         Log
 	Sessions    Bucket // expires what is not written for Config.ResumeWindow
 	Idempotency Bucket
+	Deadlines   WatchedBucket // of the leases that end
 	Tools       Tools
 	Artifacts   artifact.Store
 	Metrics     *Metrics     // nil counts for nobody
@@ -77,8 +80,8 @@ func New(p Params) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Tools == nil || p.Artifacts == nil {
-		return nil, errors.New("edge: Log, Sessions, Idempotency, Tools and Artifacts are required")
+	if p.Log == nil || p.Sessions == nil || p.Idempotency == nil || p.Deadlines == nil || p.Tools == nil || p.Artifacts == nil {
+		return nil, errors.New("edge: Log, Sessions, Idempotency, Deadlines, Tools and Artifacts are required")
 	}
 	if err := cfg.provisions(p.Credentials); err != nil {
 		return nil, err
@@ -112,9 +115,14 @@ func New(p Params) (*Server, error) {
 	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
 	srv.taps = newTaps(srv.ctx, p.Log, cfg.Logger)
+	srv.deadlines = newDeadlines(srv, p.Deadlines)
+	srv.hub.listener = srv.deadlines.hear
 	if p.Credentials != nil {
 		srv.provision = newProvisioning(srv.ctx, *p.Credentials, &srv.cfg, p.Log, metrics)
-		srv.hub.listener = srv.provision.revoker.hear
+		srv.hub.listener = func(rec *record.Record) {
+			srv.deadlines.hear(rec)
+			srv.provision.revoker.hear(rec)
+		}
 	}
 	metrics.server.Store(srv)
 	return srv, nil
@@ -142,6 +150,7 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	wg.Go(func() { failed <- server.Serve(corkListener{l}) })
 	wg.Go(func() { srv.keep(srv.ctx) })
 	wg.Go(func() { newSweeper(srv).run(srv.ctx) })
+	wg.Go(func() { srv.deadlines.run(srv.ctx) })
 	if srv.provision != nil {
 		wg.Go(srv.provision.run)
 	}

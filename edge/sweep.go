@@ -159,37 +159,10 @@ func (w *sweeper) tookTooLong(ctx context.Context, last *record.Record, total ti
 // fail tells the job's worker, if there is or will be one, to leave it alone, and ends the job.
 func (w *sweeper) fail(ctx context.Context, invocation *record.Record, reason string) error {
 	w.srv.logger.Warn("job failed: overdue", "job", invocation.Subject.Job, "principal", invocation.Principal, "reason", reason)
-	stop, err := endOf(invocation, envelope.TypeCancel, &envelope.Cancel{
-		Target: envelope.TargetJob, TargetID: invocation.Subject.Job, Reason: reason,
-	})
-	if err != nil {
-		return err
-	}
 	retryable := true
-	end, err := endOf(invocation, envelope.TypeJobFailed, &envelope.JobFailed{
+	return w.srv.endJob(ctx, invocation, "overdue", &envelope.JobFailed{
 		Code: envelope.CodeDeadlineExceeded, Retryable: &retryable, Message: reason,
 	})
-	if err != nil {
-		return err
-	}
-	for _, step := range []struct {
-		subject subjects.Subject
-		e       *envelope.Envelope
-	}{
-		{subjects.JobInput(invocation.Subject), stop},
-		{subjects.JobEvents(invocation.Subject), end},
-	} {
-		rec, err := record.New(step.subject, step.e)
-		if err != nil {
-			return err
-		}
-		rec.Sender = w.srv.cfg.Name
-		rec.MsgID = "overdue." + string(step.e.Type) + "." + invocation.Subject.Job // once, whoever sweeps
-		if _, err := w.srv.log.PublishWait(ctx, rec); err != nil {
-			return err
-		}
-	}
-	return w.srv.tellParent(ctx, invocation)
 }
 
 func (w *sweeper) load(ctx context.Context) (state sweepState, revision uint64, err error) {

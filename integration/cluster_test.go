@@ -128,6 +128,7 @@ func (c *cluster) edge(name string, change func(*edge.Config)) *testEdge {
 	server, err := edge.New(edge.Params{
 		Config: cfg, Log: client, Tools: tools, Artifacts: client.Artifacts(), Credentials: credentials,
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
+		Deadlines: client.KV(jetstream.BucketDeadlines),
 	})
 	require.NoError(c.t, err)
 

@@ -71,7 +71,7 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) (revision uint64
 }
 
 // PutTTL stores a value that goes after ttl (whole seconds, at least one) unless it is stored again. Watchers see it go.
-// Only the tools bucket and that of the credentials allow it.
+// Only the buckets of tools, deadlines and credentials allow it.
 func (k *KV) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
 	op, cancel := k.c.bounded(ctx)
 	defer cancel()
@@ -91,7 +91,7 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 		return k.failed(ctx, "delete", key, err)
 	}
 	// Where nothing else ages, the mark that tells watchers of the removal must, or marks would pile up.
-	if k.name == BucketTools || k.name == BucketCredentials {
+	if k.name == BucketTools || k.name == BucketDeadlines || k.name == BucketCredentials {
 		err = b.Purge(op, key, natsjs.PurgeTTL(markerTTL))
 	} else {
 		err = b.Delete(op, key)

@@ -11,6 +11,7 @@ const (
 	BucketSessions    = "arcp_sessions"    // session records; values go after the resume window
 	BucketTools       = "arcp_tools"       // what workers offer, see package registry; values may have a time limit each
 	BucketIdempotency = "arcp_idempotency" // idempotency keys; values go after their time to live
+	BucketDeadlines   = "arcp_deadlines"   // when the leases of jobs end; entries leave it with their job
 	BucketCredentials = "arcp_credentials" // credentials that are outstanding, secrets sealed; they leave it when they are revoked
 	BucketArtifacts   = "arcp_artifacts"   // an object store; objects go when they expire
 )
@@ -101,6 +102,7 @@ func (t Topology) Buckets() []BucketSpec {
 		{Name: BucketSessions, Replicas: t.Replicas, TTL: t.ResumeWindow},
 		{Name: BucketTools, Replicas: t.Replicas, MarkerTTL: markerTTL},
 		{Name: BucketIdempotency, Replicas: t.Replicas, TTL: t.IdempotencyTTL},
+		{Name: BucketDeadlines, Replicas: t.Replicas, MarkerTTL: markerTTL},
 		{Name: BucketCredentials, Replicas: t.Replicas, MarkerTTL: markerTTL},
 	}
 }

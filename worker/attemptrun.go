@@ -132,8 +132,8 @@ func (w *Worker) serve(d Delivery) {
 // runs.
 func (a *attempt) judge() (verdict, error) {
 	limit := a.tool.opts.MaxAttempts
-	if a.d.Attempt == 1 {
-		return runIt, nil
+	if a.d.Attempt == 1 && a.ctx.Err() == nil {
+		return runIt, nil // one whose lease has ended may have been ended before anybody took it
 	}
 	// A job whose lease has ended, or that is cancelled, has to be judged as well: the worker's context, not the job's.
 	ctx := a.w.workCtx

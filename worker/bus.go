@@ -33,6 +33,9 @@ type Bus interface {
 	// that no record passed to fn stands at or before; nothing stored after
 	// that position is missed. fn does not block.
 	Inputs(ctx context.Context, shard int, ready func(pos uint64), fn func(*record.Record)) error
+	// Deadline notes when the lease of a job ends, so that the job ends then
+	// also if no worker has it. A job that has an entry keeps it.
+	Deadline(ctx context.Context, d record.Deadline) error
 	// Tools returns the bucket in which workers say what they offer.
 	Tools() Tools
 	// Artifacts returns the store of artifacts, nil if there is none.

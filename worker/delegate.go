@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/lease"
 	"github.com/arcp-nats/arcp/record"
@@ -250,10 +252,27 @@ func (j *Job) startChild(ctx context.Context, mark delegated, call *envelope.Too
 		}
 	}
 	r, err := j.childRecord(sub, mark, call)
+	if err == nil {
+		err = j.noteDeadline(ctx, sub, mark.Lease)
+	}
 	if err != nil {
 		return err
 	}
 	return j.children.a.w.store(ctx, r)
+}
+
+// noteDeadline makes sure that a child whose lease ends will end with it, before the child is there.
+func (j *Job) noteDeadline(ctx context.Context, child subjects.Subject, lease *envelope.Lease) error {
+	if lease == nil || lease.ExpiresAt == nil {
+		return nil
+	}
+	return retry(ctx, func() error {
+		err := j.bus.Deadline(ctx, record.Deadline{Invocation: child, At: lease.ExpiresAt.Time})
+		if err != nil && !worthAnotherTry(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
 }
 
 // childRecord is the child's invocation, as an edge would have stored it.

@@ -420,3 +420,29 @@ func TestPlacesAreLentAndTakenBack(t *testing.T) {
 		require.True(t, w.slots.free.TryAcquire(w.slots.total))
 	})
 }
+
+// TestLE3AChildsDeadlineIsWrittenDownBeforeTheChild: its lease ends it, whether or not anybody takes it.
+func TestLE3AChildsDeadlineIsWrittenDownBeforeTheChild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		ends := time.Now().Add(time.Hour).UTC()
+		w := b.worker(Config{}, Options{}, family(func(ctx context.Context, job *Job) (any, error) {
+			child, err := job.Delegate(ctx, "tool", "child", leaseOf(t, `{"expires_at":"`+ends.Format(time.RFC3339Nano)+`"}`))
+			require.NoError(t, err)
+			_, err = child.Wait(ctx)
+			return nil, err
+		}, func(_ context.Context, job *Job) (any, error) {
+			b.log.mu.Lock()
+			defer b.log.mu.Unlock()
+			require.Len(t, b.log.deadlines, 1)
+			require.Equal(t, string(job.ID()), b.log.deadlines[0].Invocation.Job)
+			require.True(t, ends.Equal(b.log.deadlines[0].At))
+			return nil, nil
+		}))
+		inv := b.submit(`"parent"`, func(e *envelope.Envelope, _ *record.Record) {
+			e.Payload = []byte(`{"tool":"tool","arguments":"parent","lease_request":{"expires_at":"` + ends.Add(time.Hour).Format(time.RFC3339Nano) + `"}}`)
+		})
+		b.await(inv, envelope.TypeJobCompleted)
+		w.end(t)
+	})
+}

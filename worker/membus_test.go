@@ -23,13 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // memLog is a log with queues, in memory, for tests in fake time. What workers
 // promise to the real one is tested in bus_test.go.
 type memLog struct {
-	mu      sync.Mutex
-	changed chan struct{}
-	log     []*record.Record
-	queues  map[string]*memQueue
-	tools   map[string][]byte
-	largest int // most jobs that were out at once
-	out     int
+	mu        sync.Mutex
+	changed   chan struct{}
+	log       []*record.Record
+	queues    map[string]*memQueue
+	tools     map[string][]byte
+	deadlines []record.Deadline
+	largest   int // most jobs that were out at once
+	out       int
 
 	// Hooks, set before the log is used or under mu.
 	publish func(*record.Record) error // an error instead of storing, if not nil
@@ -103,6 +104,16 @@ func (b *memBus) gone() bool {
 	default:
 		return false
 	}
+}
+
+func (b *memBus) Deadline(ctx context.Context, d record.Deadline) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone() {
+		return errAway
+	}
+	b.deadlines = append(b.deadlines, d)
+	return ctx.Err()
 }
 
 func (b *memBus) Artifacts() artifact.Store { return nil }

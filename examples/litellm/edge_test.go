@@ -82,6 +82,7 @@ func serve(t *testing.T, credentials func(*jetstream.KV) *edge.Credentials, thin
 	server, err := edge.New(edge.Params{
 		Config: edge.Config{Name: "edge-1", Auth: set}, Log: client, Tools: tools, Artifacts: client.Artifacts(),
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
+		Deadlines:   client.KV(jetstream.BucketDeadlines),
 		Credentials: credentials(client.KV(jetstream.BucketCredentials)),
 	})
 	require.NoError(t, err)

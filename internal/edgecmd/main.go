@@ -146,7 +146,8 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *
 	server, err := edge.New(edge.Params{
 		Config: cfg, Log: client, Tools: tools.Table, Artifacts: client.Artifacts(),
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
-		Metrics: edge.NewMetrics(metrics), Credentials: credentials.parts(client),
+		Deadlines: client.KV(jetstream.BucketDeadlines),
+		Metrics:   edge.NewMetrics(metrics), Credentials: credentials.parts(client),
 	})
 	if err != nil {
 		return err

@@ -131,6 +131,8 @@ func (b *oneJob) Publish(_ context.Context, r *record.Record, done func(uint64, 
 	return nil
 }
 
+func (b *oneJob) Deadline(context.Context, record.Deadline) error { return nil }
+
 func (b *oneJob) LastOf(context.Context, subjects.Subject) (*record.Record, error) {
 	return nil, errNothing
 }

@@ -1,0 +1,283 @@
+package edge
+
+import (
+	"container/heap"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/record"
+	"github.com/arcp-nats/arcp/subjects"
+)
+
+const (
+	// deadlineSpread is the time in which the edges come to a deadline, each at a moment of its own: mostly one does the work.
+	deadlineSpread = 500 * time.Millisecond
+	// deadlineGrace is what a worker has to end a job with its lease, and a job that was accepted at the last moment to get
+	// into the log.
+	deadlineGrace = 10 * time.Second
+	// deadlineAgain is when a look is taken again that has failed.
+	deadlineAgain = time.Second
+	// maxOver bounds the jobs that have ended and whose deadlines wait to be forgotten; what is over it stays until then.
+	maxOver = 1024
+)
+
+// deadlines ends the jobs whose lease ends while no worker has them (open dialect LE-3): a worker ends what it runs by
+// itself. The deadlines of all jobs stand in a bucket, written before the invocation is, so that they outlive every edge; all
+// edges know them, and what several do the log takes once.
+type deadlines struct {
+	srv    *Server
+	bucket WatchedBucket
+	logger *slog.Logger
+
+	over chan string // jobs that have ended, as far as this edge has heard
+	wake chan struct{}
+
+	mu    sync.Mutex
+	table map[string]*deadline // by job
+	queue deadlineQueue
+}
+
+// deadline is a job whose lease ends.
+type deadline struct {
+	record.Deadline
+	look  time.Time // when to look at the job
+	index int       // in the queue
+}
+
+func newDeadlines(srv *Server, bucket WatchedBucket) *deadlines {
+	return &deadlines{
+		srv: srv, bucket: bucket, logger: srv.logger, over: make(chan string, maxOver), wake: make(chan struct{}, 1),
+		table: make(map[string]*deadline),
+	}
+}
+
+// write stores the deadline of a job that is about to be submitted, if it has one that counts: the runtime lets no job live
+// for as long as longest.
+func (d *deadlines) write(ctx context.Context, job subjects.Subject, lease *envelope.Lease, longest time.Duration) error {
+	if lease == nil || lease.ExpiresAt == nil || time.Until(lease.ExpiresAt.Time) > longest {
+		return nil
+	}
+	entry := record.Deadline{Invocation: job, At: lease.ExpiresAt.Time}
+	data, err := entry.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = d.bucket.Create(ctx, entry.Key(), data)
+	if envelope.CodeOf(err) == envelope.CodeAlreadyExists { // the submission is a repeated one
+		return nil
+	}
+	return err
+}
+
+// run watches the bucket and looks at what is due, until ctx ends.
+func (d *deadlines) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { d.watch(ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-d.wake:
+		case job := <-d.over:
+			d.lookAt(ctx, job)
+			continue
+		}
+		for {
+			job, left := d.next(time.Now())
+			if job == "" {
+				timer.Reset(left)
+				break
+			}
+			d.lookAt(ctx, job)
+			if ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// watch keeps the table until ctx ends, through failures of the bucket.
+func (d *deadlines) watch(ctx context.Context) {
+	wait := backoff.NewExponentialBackOff()
+	for ctx.Err() == nil {
+		err := d.bucket.Watch(ctx, wait.Reset, func(key string, value []byte, _ time.Time) {
+			parts, err := subjects.ParseKey(key)
+			if err != nil || len(parts) != 1 {
+				return
+			}
+			d.note(parts[0], value)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		d.logger.Warn("the ends of leases are not watched, trying again", "error", err)
+		select {
+		case <-time.After(wait.NextBackOff()):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// note takes a change of the bucket.
+func (d *deadlines) note(job string, value []byte) {
+	entry, err := record.ParseDeadline(value)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.table[job]
+	switch {
+	case value == nil || err != nil || entry.Invocation.Job != job:
+		if known != nil {
+			heap.Remove(&d.queue, known.index)
+			delete(d.table, job)
+		}
+		return
+	case known != nil:
+		return
+	}
+	added := &deadline{Deadline: entry, look: entry.At.Add(rand.N(deadlineSpread))}
+	d.table[job] = added
+	heap.Push(&d.queue, added)
+	if added.index == 0 {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// next returns a job to look at now, or how long there is none.
+func (d *deadlines) next(now time.Time) (job string, left time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		return "", time.Hour
+	}
+	first := d.queue[0]
+	if left = first.look.Sub(now); left > 0 {
+		return "", left
+	}
+	return first.Invocation.Job, 0
+}
+
+// later has a job looked at again at a time.
+func (d *deadlines) later(job string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known := d.table[job]; known != nil {
+		known.look = at
+		heap.Fix(&d.queue, known.index)
+	}
+}
+
+// hear takes a record of a feed that this edge reads: the deadline of a job that has ended is to be forgotten.
+func (d *deadlines) hear(rec *record.Record) {
+	if rec.Subject.Lane != subjects.Event || rec.Subject.Job == "" || !ends(rec) {
+		return
+	}
+	d.mu.Lock()
+	known := d.table[rec.Subject.Job] != nil
+	d.mu.Unlock()
+	if known {
+		select {
+		case d.over <- rec.Subject.Job:
+		default:
+		}
+	}
+}
+
+// lookAt ends a job if its time has come and nobody else has ended it, and forgets its deadline when it has ended.
+func (d *deadlines) lookAt(ctx context.Context, job string) {
+	d.mu.Lock()
+	known := d.table[job]
+	d.mu.Unlock()
+	if known == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	again, err := d.judge(ctx, known.Deadline, time.Now())
+	if err == nil && again.IsZero() {
+		if err = d.bucket.Delete(ctx, known.Key()); err == nil {
+			d.note(job, nil)
+			return
+		}
+	}
+	if err != nil {
+		d.logger.Warn("the end of a lease could not be looked at", "job", job, "error", err)
+		again = time.Now().Add(deadlineAgain)
+	}
+	d.later(job, again)
+}
+
+// judge looks at one job. It returns when to look again, zero if there is nothing more to do.
+func (d *deadlines) judge(ctx context.Context, entry record.Deadline, now time.Time) (again time.Time, err error) {
+	log := d.srv.log
+	invocation, err := log.LastOf(ctx, entry.Invocation)
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		if due := entry.At.Add(deadlineGrace); now.Before(due) {
+			return due, nil
+		}
+		return time.Time{}, nil // it was never submitted, or is no longer in the log
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	last, err := log.LastOf(ctx, subjects.JobEvents(entry.Invocation))
+	switch {
+	case envelope.CodeOf(err) == envelope.CodeNotFound:
+		if now.Before(entry.At) {
+			return entry.At.Add(rand.N(deadlineSpread)), nil
+		}
+	case err != nil:
+		return time.Time{}, err
+	default:
+		ended, err := jobEnded(ctx, log, last)
+		if ended || err != nil {
+			return time.Time{}, err
+		}
+		if due := entry.At.Add(deadlineGrace); now.Before(due) {
+			return due, nil // whoever runs it ends it, and else whoever gets it next
+		}
+	}
+	d.logger.Info("job failed: its lease has expired", "job", invocation.Subject.Job, "principal", invocation.Principal)
+	retryable := false
+	return time.Time{}, d.srv.endJob(ctx, invocation, "lease", &envelope.JobFailed{
+		Code: invocation.Codes.Code(envelope.CodeLeaseExpired), Retryable: &retryable, Message: "the lease of the job has expired",
+	})
+}
+
+// deadlineQueue orders deadlines by when to look.
+type deadlineQueue []*deadline
+
+func (q deadlineQueue) Len() int           { return len(q) }
+func (q deadlineQueue) Less(i, j int) bool { return q[i].look.Before(q[j].look) }
+func (q deadlineQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (q *deadlineQueue) Push(x any) {
+	d, _ := x.(*deadline) // nothing else is pushed
+	d.index = len(*q)
+	*q = append(*q, d)
+}
+
+// Pop implements [heap.Interface].
+func (q *deadlineQueue) Pop() any {
+	last := len(*q) - 1
+	d := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return d
+}

@@ -1,0 +1,100 @@
+package integration_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arcp-nats/arcp/internal/wstest"
+)
+
+// until is a lease that ends after a time.
+func until(d time.Duration) obj {
+	return obj{"expires_at": time.Now().Add(d).UTC().Format(time.RFC3339Nano)}
+}
+
+func invokeUnder(p *wstest.Peer, lease obj, tool string, arguments any) string {
+	return p.Send("tool.invoke", obj{"tool": tool, "arguments": arguments, "lease_request": lease})
+}
+
+// awaitNoDeadlines waits until the bucket of deadlines is empty.
+func (c *cluster) awaitNoDeadlines(t *testing.T) {
+	t.Helper()
+	bucket, err := c.jetStream().KeyValue(t.Context(), "arcp_deadlines")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := bucket.Keys(t.Context())
+		return errors.Is(err, natsjs.ErrNoKeysFound)
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
+// TestLE3AQueuedJobEndsWithItsLease: no worker is there, and the edge that took the job has gone; a worker that comes after
+// all does not run it.
+func TestLE3AQueuedJobEndsWithItsLease(t *testing.T) {
+	c := newCluster(t)
+	gone := c.worker("worker-1", nil)
+	first := c.edge("edge-1", nil)
+	first.knows(t, "echo")
+	gone.drain()
+	<-gone.done
+	p := wstest.Dial(t, first.url)
+	accepted := p.Open(aliceToken)
+	ends := time.Now().Add(time.Second)
+	id := invokeUnder(p, until(time.Second), "echo", "never")
+	job := p.Expect("job.accepted")
+	first.drain()
+	<-first.done
+
+	second := c.edge("edge-2", nil)
+	q := wstest.Dial(t, second.url)
+	q.Resume(token(accepted), 1)
+	failed := q.Expect("job.failed")
+	require.Equal(t, "LEASE_EXPIRED", failed.Payload()["code"])
+	require.Equal(t, false, failed.Payload()["retryable"])
+	require.Equal(t, job["job_id"], failed["job_id"])
+	require.Equal(t, id, failed["correlation_id"])
+	require.False(t, time.Now().Before(ends))
+
+	c.worker("worker-2", nil)
+	q.Invoke("echo", "runs")
+	require.Equal(t, []string{"job.accepted", "job.started", "job.completed"}, types(q.Until("job.completed")))
+	require.Equal(t, 1, c.count("job.failed"))
+	c.awaitNoDeadlines(t)
+}
+
+// TestLE3AnEndedJobLeavesNoDeadline: however it ended.
+func TestLE3AnEndedJobLeavesNoDeadline(t *testing.T) {
+	c, _, p, _ := session(t)
+	invokeUnder(p, until(time.Hour), "echo", 1)
+	p.Until("job.completed")
+	invokeUnder(p, until(time.Hour), "sleep", obj{"ms": 60_000})
+	job := p.Until("job.started")[0].Str("job_id")
+	p.Send("cancel", obj{"target": "job", "target_id": job})
+	p.Until("job.cancelled")
+	c.awaitNoDeadlines(t)
+	invokeUnder(p, until(time.Second), "sleep", obj{"ms": 60_000})
+	require.Equal(t, "LEASE_EXPIRED", last(p.Until("job.failed")).Payload()["code"])
+	c.awaitNoDeadlines(t)
+}
+
+// TestLE3AJobWhoseWorkerIsGoneEndsSoonAfterItsLease: it has begun, its worker has gone, and no other one comes.
+func TestLE3AJobWhoseWorkerIsGoneEndsSoonAfterItsLease(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	gone := c.worker("worker-1", nil)
+	e := c.edge("edge-1", nil)
+	e.knows(t, "sleep")
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	began := time.Now()
+	invokeUnder(p, until(time.Second), "sleep", obj{"ms": 60_000})
+	p.Until("job.started")
+	gone.drain()
+	<-gone.done
+	require.Equal(t, "LEASE_EXPIRED", last(p.Until("job.failed")).Payload()["code"])
+	require.GreaterOrEqual(t, time.Since(began), time.Second)
+	c.awaitNoDeadlines(t)
+}
