@@ -130,7 +130,9 @@ func (s *session) provide(ctx context.Context, inv *invocation) (refusal []*enve
 		return nil, unwritten.err
 	case inv.grantErr != nil:
 		s.srv.metrics.jobs["refused"].Inc()
-		return inv.failWith(inv.grantErr, isRetryable(envelope.CodeOf(inv.grantErr), inv.grantErr)), nil
+		refused := *inv
+		refused.job = envelope.NewJobID() // its own is the key's, and will be that of a job if the request is tried again
+		return refused.failWith(inv.grantErr, isRetryable(envelope.CodeOf(inv.grantErr), inv.grantErr)), nil
 	case time.Since(inv.grant.at) > submitWithin: // the sweep may take it for one that nobody needs
 		return nil, envelope.Errorf(envelope.CodeUnavailable, "the job could not be stored in time")
 	}

@@ -238,6 +238,7 @@ func TestTI3NothingIsAcceptedBeforeItsCredentials(t *testing.T) {
 	p.Expect("job.accepted")
 	p.Expect("job.failed")
 
+	var refused []string // job ids
 	for _, c := range []struct {
 		says, code string
 		retryable  bool
@@ -252,10 +253,14 @@ func TestTI3NothingIsAcceptedBeforeItsCredentials(t *testing.T) {
 		m := p.Expect("job.failed")
 		require.Equal(t, c.code, m.Payload()["code"])
 		require.Equal(t, c.retryable, m.Payload()["retryable"])
+		require.NotContains(t, refused, m.Str("job_id"), "TI-2: a fresh id each time")
+		refused = append(refused, m.Str("job_id"))
 	}
 	i.with(func() { i.refuse = "" })
 	invokeLeased(p, "echo", 1, "idempotency_key", "k") // ID-5: the key is free
-	require.NotEmpty(t, value(t, p.Until("job.completed")[0]))
+	job := p.Until("job.completed")
+	require.NotEmpty(t, value(t, job[0]))
+	require.NotContains(t, refused, job[0].Str("job_id"), "what was refused is no job, and never will be one")
 	i.allRevoked(t)
 }
 
