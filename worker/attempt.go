@@ -20,8 +20,7 @@ const (
 // edge/view): the latest attempt that has spoken, until the job ends; and of
 // two workers with the same attempt the one that started last.
 type history struct {
-	attempt    int // the attempt that is heard; 0: no worker has spoken
-	sender     string
+	hearing
 	handedBack int    // attempts that a draining worker gave back
 	terminal   bool   // the job has its end
 	checkpoint []byte // the last one's line, or nil
@@ -33,6 +32,29 @@ type history struct {
 
 	scheduled bool // the job was to start later: there were deliveries before
 	first     int  // the attempt that spoke first; 0: none
+}
+
+// hearing is who is heard of those that speak about a job. Two workers can have
+// the same attempt if the broker forgets a delivery: the one that started last
+// is heard then.
+type hearing struct {
+	attempt int // 0: no worker has spoken
+	sender  string
+}
+
+// hear takes the job's next record and tells whether it is heard. What has no
+// attempt is the runtime's own, and always is.
+func (h *hearing) hear(r *record.Record) bool {
+	switch {
+	case len(r.Types) == 0 || r.Attempt != 0 && r.Attempt < h.attempt:
+		return false
+	case r.Attempt == 0:
+		return true
+	case r.Attempt == h.attempt && r.Sender != h.sender && r.Types[0] != envelope.TypeJobStarted:
+		return false
+	}
+	h.attempt, h.sender = r.Attempt, r.Sender
+	return true
 }
 
 func newHistory(inv invocation) *history { return &history{scheduled: inv.scheduled()} }
@@ -51,16 +73,11 @@ func (h *history) before(attempt int) int {
 }
 
 func (h *history) add(r *record.Record) {
-	switch {
-	case h.terminal || len(r.Types) == 0 || r.Attempt != 0 && r.Attempt < h.attempt:
+	if h.terminal || !h.hear(r) {
 		return
-	case r.Attempt == h.attempt && r.Sender != h.sender && r.Types[0] != envelope.TypeJobStarted && r.Attempt != 0:
-		return
-	case r.Attempt != 0:
-		h.attempt, h.sender = r.Attempt, r.Sender
-		if h.first == 0 {
-			h.first = r.Attempt
-		}
+	}
+	if h.first == 0 {
+		h.first = r.Attempt
 	}
 	for t, line := range r.Lines() {
 		switch {

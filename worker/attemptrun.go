@@ -54,7 +54,6 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 		input:      inputReader[*envelope.Envelope]{pick: pickStreams},
 		permits:    permits{said: inputReader[permitInput]{pick: pickPermits}},
 	}
-	a.job.overtaken = a.mayBeOvertaken
 	if l := inv.lease; l != nil && l.ExpiresAt != nil {
 		left := time.Until(l.ExpiresAt.Time)
 		a.expiry = time.AfterFunc(left, func() { a.cancel(ErrLeaseExpired) })

@@ -17,8 +17,11 @@ import (
 // spending is what an attempt knows of the job's budget.
 type spending struct {
 	mu     sync.Mutex // held while something is charged, so that charges come one by one
-	read   bool       // what earlier attempts have spent is taken off
+	read   bool       // what others have spent is taken off
 	budget lease.Budget
+
+	heard hearing // up to this position of the job's events
+	upTo  uint64
 }
 
 // charged is the payload of a marker that says what was spent.
@@ -121,10 +124,11 @@ func (j *Job) readSpent(ctx context.Context) error {
 		return nil
 	}
 	budget := lease.NewBudget(j.inv.lease)
-	if j.attempt > 1 && budget.Remaining() != nil {
+	if budget.Remaining() != nil {
 		// What this attempt has said must be in the log before it reads: what an
 		// attempt that was overtaken charges after that finds out about this one,
-		// and what it charged before is read.
+		// and what it charged before is read. The first attempt reads as well: it
+		// may have been handed out before, and forgotten.
 		if err := j.out.sync(ctx); err != nil {
 			return err
 		}
@@ -138,26 +142,33 @@ func (j *Job) readSpent(ctx context.Context) error {
 	return nil
 }
 
-// checkCurrent fails with ErrSuperseded if a later attempt has spoken. It asks
-// only when there may be one.
+// checkCurrent fails with ErrSuperseded if another attempt had spoken before
+// the last thing that this one has stored. It needs the lock of the spending.
 func (j *Job) checkCurrent(ctx context.Context) error {
-	if j.overtaken == nil || !j.overtaken() {
-		return nil
-	}
-	return retry(ctx, func() error {
-		current := true
-		err := j.bus.ReadJob(ctx, subjects.JobEvents(j.inv.rec.Subject), func(r *record.Record) bool {
-			current = r.Attempt <= j.attempt
-			return current
+	s := &j.spending
+	until := j.out.position()
+	err := retry(ctx, func() error {
+		heard := s.heard // a read that fails begins anew
+		err := j.bus.ReadRange(ctx, subjects.JobEvents(j.inv.rec.Subject), s.upTo+1, until, func(r *record.Record) bool {
+			heard.hear(r)
+			return true
 		})
-		switch {
-		case err == nil && !current:
-			return backoff.Permanent(ErrSuperseded)
-		case err != nil && !worthAnotherTry(err):
+		if err == nil {
+			s.heard, s.upTo = heard, until
+		} else if !worthAnotherTry(err) {
 			return backoff.Permanent(err)
 		}
 		return err
 	})
+	if err == nil && s.heard != j.self() {
+		return ErrSuperseded
+	}
+	return err
+}
+
+// self is who is heard as long as no other attempt has begun.
+func (j *Job) self() hearing {
+	return hearing{attempt: j.out.header.Attempt, sender: j.out.header.Sender}
 }
 
 // readCharged returns what a marker says was spent.

@@ -180,13 +180,65 @@ func TestAChargeOfAnAttemptThatWasOvertaken(t *testing.T) {
 			require.NoError(t, err)
 			r.Attempt, r.Sender = 2, "another"
 			b.put(r)
-			require.NoError(t, job.Charge(ctx, "cost.x", amount("USD:0.1")), "nobody can have it yet, as far as it knows")
-			job.overtaken = func() bool { return true }
 			told <- job.Charge(ctx, "cost.x", amount("USD:0.1"))
 			return nil, nil
 		})
 		b.submit(`{}`, bounded(`{"cost_budget":["USD:1"]}`))
 		require.ErrorIs(t, <-told, ErrSuperseded)
+		w.end(t)
+	})
+}
+
+// TestBG3TwoWorkersWithOneAttempt: the broker has forgotten that it handed the job out. What the first one has spent counts
+// for the second one, and the first one learns of it before it buys again.
+func TestBG3TwoWorkersWithOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		charged, go2, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		first := b.worker(Config{Name: "worker-1", Concurrency: 1}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			require.NoError(t, job.Charge(ctx, "cost.x", amount("USD:0.6")))
+			close(charged)
+			<-goOn
+			require.ErrorIs(t, job.Charge(ctx, "cost.x", amount("USD:0.1")), ErrSuperseded)
+			close(go2)
+			return nil, errHandler
+		})
+		inv := b.submit(`{}`, bounded(`{"cost_budget":["USD:1"]}`))
+		<-charged
+		b.forget(inv)
+		second := b.worker(Config{Name: "worker-2"}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			require.Equal(t, 1, job.Attempt())
+			left, err := job.Budget(ctx)
+			require.NoError(t, err)
+			require.Equal(t, []envelope.Amount{amount("USD:0.4")}, left)
+			close(goOn)
+			<-go2
+			require.Error(t, job.Charge(ctx, "cost.x", amount("USD:0.5")))
+			return nil, job.Charge(ctx, "cost.x", amount("USD:0.4"))
+		})
+		b.await(inv, envelope.TypeJobCompleted)
+		first.end(t)
+		second.end(t)
+	})
+}
+
+// TestAChargeReadsWhatIsNew: not all that the job has said so far.
+func TestAChargeReadsWhatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const charges = 50
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			for range charges {
+				if err := job.Charge(ctx, "cost.x", amount("USD:0.01")); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		b.await(b.submit(`{}`, bounded(`{"cost_budget":["USD:1"]}`)), envelope.TypeJobCompleted)
+		b.log.mu.Lock()
+		require.LessOrEqual(t, b.log.ranged, charges+1)
+		b.log.mu.Unlock()
 		w.end(t)
 	})
 }

@@ -28,6 +28,10 @@ type Bus interface {
 	// ReadJob passes the records that are now stored on exactly this subject
 	// to fn, oldest first, until fn returns false. None is no error.
 	ReadJob(ctx context.Context, subject subjects.Subject, fn func(*record.Record) bool) error
+	// ReadRange passes the records on exactly this subject at positions from
+	// one to another, where one is known to stand, to fn, oldest first, until
+	// fn returns false. NOT_FOUND: it has aged out.
+	ReadRange(ctx context.Context, subject subjects.Subject, from, until uint64, fn func(*record.Record) bool) error
 	// Inputs passes what clients say to the jobs of a shard to fn, in log
 	// order, each once, until ctx ends. ready is called once, with a position
 	// that no record passed to fn stands at or before; nothing stored after

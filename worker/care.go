@@ -23,7 +23,8 @@ type heldJobs struct {
 }
 
 // add puts a in charge of its job. An earlier attempt that still runs here was
-// given up on by the queue; it is told.
+// given up on by the queue; it is told. One with the same number, which the
+// broker has forgotten, falls silent first: nobody could tell the two apart.
 func (h *heldJobs) add(a *attempt) {
 	job := a.d.Record.Subject.Job
 	h.mu.Lock()
@@ -34,8 +35,12 @@ func (h *heldJobs) add(a *attempt) {
 		h.jobs[job] = a
 	}
 	h.mu.Unlock()
-	if earlier != nil {
-		earlier.cancel(ErrSuperseded)
+	if earlier == nil {
+		return
+	}
+	earlier.cancel(ErrSuperseded)
+	if earlier != a && earlier.d.Attempt == a.d.Attempt {
+		earlier.job.out.abandon(ErrSuperseded)
 	}
 }
 

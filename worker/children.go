@@ -104,11 +104,8 @@ func (c *children) lookAgain() {
 // before returns what an earlier attempt has written down about a child. Called
 // with starting.
 func (c *children) before(ctx context.Context, id envelope.JobID) (delegated, bool, error) {
-	if c.a.d.Attempt == 1 {
-		return delegated{}, false, nil
-	}
 	if c.earlier == nil {
-		marks, err := c.a.delegatedBefore(ctx, c.a.d.Attempt)
+		marks, err := c.a.delegatedBefore(ctx, c.a.d.Attempt+1) // of this attempt too: the broker may have handed it out before
 		if err != nil {
 			return delegated{}, false, err
 		}

@@ -53,7 +53,10 @@ func TestAnInputReaderIsCompleteAndInOrder(t *testing.T) {
 		e, err := reader.next(t.Context(), bus, lane)
 		require.NoError(t, err)
 		require.Equal(t, n, numberOf(t, e))
-		require.LessOrEqual(t, len(reader.unread), maxUnread)
+		reader.mu.Lock()
+		unread := len(reader.unread)
+		reader.mu.Unlock()
+		require.LessOrEqual(t, unread, maxUnread)
 		if n == total/2 {
 			speaking.Wait() // the rest is more than is kept
 		}

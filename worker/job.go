@@ -56,7 +56,6 @@ type Job struct {
 	permits     permits
 	input       inputReader[*envelope.Envelope]
 	inputs      map[inputKey]envelope.StreamRule // of what Input has handed out
-	overtaken   func() bool                      // a later attempt may have the job
 	children    children
 	inbox       inbox
 	extensions  inputReader[Extension]

@@ -451,3 +451,33 @@ func TestSeveralShards(t *testing.T) {
 		require.LessOrEqual(t, b.log.largest, 2)
 	})
 }
+
+// TestAForgottenAttemptFallsSilent: the broker hands a job to the worker that has it already, as the same attempt. What the
+// one that was forgotten says after that would seem to be the other one's.
+func TestAForgottenAttemptFallsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		runs, goOn := 0, make(chan struct{})
+		w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+			runs++
+			if runs == 2 {
+				require.Equal(t, 1, job.Attempt())
+				close(goOn)
+				return "second", job.Log(ctx, envelope.LogInfo, "of the second", nil)
+			}
+			require.NoError(t, job.Log(ctx, envelope.LogInfo, "of the first", nil))
+			<-goOn
+			require.ErrorIs(t, job.Log(context.WithoutCancel(ctx), envelope.LogInfo, "too late", nil), ErrSuperseded)
+			return "first", nil
+		})
+		inv := b.submit(`{}`, nil)
+		b.await(inv, envelope.TypeLog)
+		b.forget(inv)
+		all := b.await(inv, envelope.TypeJobCompleted)
+		require.Equal(t, []envelope.Type{
+			envelope.TypeJobStarted, envelope.TypeLog, envelope.TypeJobStarted, envelope.TypeLog, envelope.TypeJobCompleted,
+		}, types(all))
+		require.JSONEq(t, `"second"`, string(payload[envelope.JobCompleted](t, all[4]).Value))
+		w.end(t)
+	})
+}

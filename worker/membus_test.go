@@ -29,6 +29,7 @@ type memLog struct {
 	queues    map[string]*memQueue
 	tools     map[string][]byte
 	deadlines []record.Deadline
+	ranged    int // records that ReadRange has passed
 	largest   int // most jobs that were out at once
 	out       int
 
@@ -178,6 +179,18 @@ func (b *memBus) ReadJob(ctx context.Context, s subjects.Subject, fn func(*recor
 		}
 	}
 	return nil
+}
+
+func (b *memBus) ReadRange(ctx context.Context, s subjects.Subject, from, until uint64, fn func(*record.Record) bool) error {
+	return b.ReadJob(ctx, s, func(r *record.Record) bool {
+		if r.Seq < from {
+			return true
+		}
+		b.mu.Lock()
+		b.ranged++
+		b.mu.Unlock()
+		return r.Seq <= until && fn(r)
+	})
 }
 
 func (b *memBus) Inputs(ctx context.Context, shard int, ready func(uint64), fn func(*record.Record)) error {
@@ -501,6 +514,20 @@ func types(all []said) (list []envelope.Type) {
 		list = append(list, s.typ)
 	}
 	return list
+}
+
+// forget lets the broker forget that it has handed a job out: it does so again, as the same attempt.
+func (b *bench) forget(invoke *record.Record) {
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	for _, j := range b.log.queue(invoke.Subject.Queue).jobs {
+		if j.rec.Subject.Job == invoke.Subject.Job {
+			j.timer.Stop()
+			j.attempts, j.held = j.attempts-1, 0
+			b.log.out--
+			b.log.bump()
+		}
+	}
 }
 
 func (b *bench) job(invoke *record.Record) memJob {

@@ -56,6 +56,7 @@ type outbox struct {
 	bytes    int // of pending
 	said     uint64
 	stored   uint64
+	pos      uint64 // of the last record, in the log
 	flushing bool
 	armed    bool
 	closed   bool
@@ -167,6 +168,24 @@ func (o *outbox) close(last ...line) error {
 	return o.err
 }
 
+// abandon drops what is not on its way to the log yet, refuses all that is said
+// later with why, and returns when nothing is on its way any more.
+func (o *outbox) abandon(why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = why
+	}
+	o.pending, o.bytes = nil, 0
+	o.notify()
+	for o.flushing {
+		wait := o.wait()
+		o.mu.Unlock()
+		<-wait // bounded, as in close
+		o.mu.Lock()
+	}
+}
+
 // flush stores what is pending, record by record, unless someone else is at
 // it. It runs on the goroutine of whoever is in a hurry, or on the timer's.
 func (o *outbox) flush() {
@@ -227,25 +246,36 @@ func (o *outbox) store(batch []line) error {
 
 func (o *outbox) storeRecord(r *record.Record) error {
 	began := time.Now()
-	answer := make(chan error, 1)
+	type answer struct {
+		pos uint64
+		err error
+	}
+	answers := make(chan answer, 1)
 	try := func() error {
-		err := o.bus.Publish(o.ctx, r, func(_ uint64, err error) { answer <- err })
-		if err == nil {
+		var a answer
+		a.err = o.bus.Publish(o.ctx, r, func(pos uint64, err error) { answers <- answer{pos, err} })
+		if a.err == nil {
 			select {
-			case err = <-answer:
+			case a = <-answers:
 			case <-o.ctx.Done():
 				return context.Cause(o.ctx)
 			}
 		}
+		if a.err != nil && worthAnotherTry(a.err) && time.Since(began) > confirmAfter {
+			if pos, there := o.inLog(r); there {
+				a = answer{pos: pos}
+			}
+		}
 		switch {
-		case err == nil:
+		case a.err == nil:
+			o.mu.Lock()
+			o.pos = max(o.pos, a.pos)
+			o.mu.Unlock()
 			return nil
-		case !worthAnotherTry(err):
-			return backoff.Permanent(err)
-		case time.Since(began) > confirmAfter && o.inLog(r):
-			return nil
+		case !worthAnotherTry(a.err):
+			return backoff.Permanent(a.err)
 		default:
-			return err
+			return a.err
 		}
 	}
 	err := retry(o.ctx, try)
@@ -274,12 +304,22 @@ func (o *outbox) record(batch []line) *record.Record {
 	return &r
 }
 
-// inLog tells whether r is the last thing that was said about the job. If it
-// was stored and is not the last, a later attempt has spoken since, and then
-// readers pass over whatever this attempt says.
-func (o *outbox) inLog(r *record.Record) bool {
+// inLog tells whether r is the last thing that was said about the job, and
+// where it stands. If it was stored and is not the last, a later attempt has
+// spoken since, and then readers pass over whatever this attempt says.
+func (o *outbox) inLog(r *record.Record) (pos uint64, there bool) {
 	last, err := o.bus.LastOf(o.ctx, r.Subject)
-	return err == nil && last.Attempt == r.Attempt && bytes.Equal(last.Body, r.Body)
+	if err != nil || last.Attempt != r.Attempt || !bytes.Equal(last.Body, r.Body) {
+		return 0, false
+	}
+	return last.Seq, true
+}
+
+// position is where the last record stands in the log; 0: there is none.
+func (o *outbox) position() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pos
 }
 
 // wait returns a channel that is closed at the next change. Called with mu.

@@ -202,24 +202,23 @@ func (j *Job) keepPermits(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.read {
-		if j.attempt > 1 {
-			past, err := readHistory(ctx, j.bus, j.inv, j.attempt)
-			if err != nil {
-				return err
-			}
-			b.book = past.permits
-			b.book.NewAttempt()
-			err = retry(ctx, func() error {
-				return j.bus.ReadJob(ctx, subjects.JobInput(j.inv.rec.Subject), func(r *record.Record) bool {
-					for _, in := range pickPermits(r) {
-						b.book.Input(in.pos, in.at, in.said...)
-					}
-					return true
-				})
+		// The first attempt reads as well: it may have been handed out before, and forgotten.
+		past, err := readHistory(ctx, j.bus, j.inv, j.attempt+1)
+		if err != nil {
+			return err
+		}
+		b.book = past.permits
+		b.book.NewAttempt()
+		err = retry(ctx, func() error {
+			return j.bus.ReadJob(ctx, subjects.JobInput(j.inv.rec.Subject), func(r *record.Record) bool {
+				for _, in := range pickPermits(r) {
+					b.book.Input(in.pos, in.at, in.said...)
+				}
+				return true
 			})
-			if err != nil {
-				return err
-			}
+		})
+		if err != nil {
+			return err
 		}
 		b.read = true
 	}

@@ -92,6 +92,7 @@ type oneJob struct {
 
 	mu    sync.Mutex
 	lines []typed
+	last  *record.Record
 }
 
 type typed struct {
@@ -123,6 +124,7 @@ func (b *oneJob) Nak(time.Duration) error   { return errors.New("the only worker
 
 func (b *oneJob) Publish(_ context.Context, r *record.Record, done func(uint64, error)) error {
 	b.mu.Lock()
+	b.last = r
 	for typ, body := range r.Lines() {
 		b.lines = append(b.lines, typed{typ, body})
 	}
@@ -138,6 +140,14 @@ func (b *oneJob) LastOf(context.Context, subjects.Subject) (*record.Record, erro
 }
 
 func (b *oneJob) ReadJob(context.Context, subjects.Subject, func(*record.Record) bool) error {
+	return nil
+}
+
+func (b *oneJob) ReadRange(_ context.Context, _ subjects.Subject, _, _ uint64, fn func(*record.Record) bool) error {
+	b.mu.Lock()
+	last := b.last
+	b.mu.Unlock()
+	fn(last)
 	return nil
 }
 
