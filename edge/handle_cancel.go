@@ -62,6 +62,9 @@ func (s *session) cancelByID(ctx context.Context, msg *envelope.Envelope, payloa
 	if err != nil {
 		return "", err
 	}
+	if started {
+		s.srv.orphans.add(invocation.Subject)
+	}
 	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	return "", nil
 }

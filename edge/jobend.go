@@ -24,6 +24,18 @@ func jobEnded(ctx context.Context, log Log, last *record.Record) (bool, error) {
 	return status.State().Terminal(), err
 }
 
+// endedJob reports whether the job of an invocation's subject has ended.
+func endedJob(ctx context.Context, log Log, job subjects.Subject) (bool, error) {
+	last, err := log.LastOf(ctx, subjects.JobEvents(job))
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return jobEnded(ctx, log, last)
+}
+
 // endJob fails a job that no worker ends: it tells the job's worker, if there is or will be one, to leave it alone, and says
 // the end. However many edges do it for the same reason, why, the log takes it once.
 func (srv *Server) endJob(ctx context.Context, invocation *record.Record, why string, failed *envelope.JobFailed) error {
@@ -53,6 +65,9 @@ func (srv *Server) endJob(ctx context.Context, invocation *record.Record, why st
 		if _, err := srv.log.PublishWait(ctx, rec); err != nil {
 			return err
 		}
+	}
+	if err := srv.endChildren(ctx, invocation.Subject, 0); err != nil {
+		return err
 	}
 	return srv.tellParent(ctx, invocation)
 }

@@ -180,18 +180,6 @@ func (r *revoker) over(ctx context.Context, id string, k *knownGrant) (bool, err
 	return endedJob(ctx, r.log, k.job)
 }
 
-// endedJob reports whether the job of an invocation's subject has ended.
-func endedJob(ctx context.Context, log Log, job subjects.Subject) (bool, error) {
-	last, err := log.LastOf(ctx, subjects.JobEvents(job))
-	if envelope.CodeOf(err) == envelope.CodeNotFound {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return jobEnded(ctx, log, last)
-}
-
 // revoke revokes what is outstanding of a grant that this edge has claimed, and writes down what is left.
 func (r *revoker) revoke(ctx context.Context, id string, g *grant, revision uint64) error {
 	failure := r.name(ctx, id, g, &revision)

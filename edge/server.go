@@ -41,6 +41,7 @@ type Server struct {
 	metrics     *Metrics
 	quotas      *quotas
 	deadlines   *deadlines
+	orphans     *orphans
 	provision   *provisioning // nil: jobs get no credentials
 
 	ctx    context.Context // ends when the server has drained
@@ -115,7 +116,7 @@ func New(p Params) (*Server, error) {
 	srv.log = newGroupedLog(srv.ctx, p.Log)
 	srv.hub = newHub(srv.ctx, p.Log, cfg.Logger)
 	srv.taps = newTaps(srv.ctx, p.Log, cfg.Logger)
-	srv.deadlines = newDeadlines(srv, p.Deadlines)
+	srv.deadlines, srv.orphans = newDeadlines(srv, p.Deadlines), newOrphans(srv)
 	srv.hub.listener = srv.deadlines.hear
 	if p.Credentials != nil {
 		srv.provision = newProvisioning(srv.ctx, *p.Credentials, &srv.cfg, p.Log, metrics)
@@ -151,6 +152,7 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener, ready func()) erro
 	wg.Go(func() { srv.keep(srv.ctx) })
 	wg.Go(func() { newSweeper(srv).run(srv.ctx) })
 	wg.Go(func() { srv.deadlines.run(srv.ctx) })
+	wg.Go(func() { srv.orphans.run(srv.ctx) })
 	if srv.provision != nil {
 		wg.Go(srv.provision.run)
 	}

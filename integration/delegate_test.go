@@ -193,3 +193,48 @@ func TestLE4ADelegatedLeaseIsASubset(t *testing.T) {
 	failed := last(delegated(obj{"cost_budget": []string{"USD:1"}}, obj{"cost_budget": []string{"USD:0.10"}}))
 	require.Equal(t, "BUDGET_EXHAUSTED", failed.Payload()["code"])
 }
+
+// TestChildrenAreCancelledThoughTheirParentsWorkerHasGone: the parent has begun, its worker has gone, and no other one comes.
+// Its children, one of which runs and one of which waits, end when it is cancelled.
+func TestChildrenAreCancelledThoughTheirParentsWorkerHasGone(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	e := c.edge("edge-1", nil)
+	mother := func(ctx context.Context, job *worker.Job) (any, error) {
+		for _, tool := range []string{"sleep", "never"} {
+			if _, err := job.Delegate(ctx, tool, obj{"ms": 60_000}, nil); err != nil {
+				return nil, err
+			}
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c.worker("worker-1", nil)
+	gone := c.worker("worker-2", only(t, "mother", mother))
+	leaving := c.worker("worker-3", only(t, "never", mother))
+	for _, tool := range []string{"sleep", "mother", "never"} {
+		e.knows(t, tool)
+	}
+	leaving.drain()
+	<-leaving.done
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	p.Invoke("mother", nil)
+	parent := p.Expect("job.accepted").Str("job_id")
+	for started := 0; started < 2; { // the parent, and the child that has a worker
+		if p.Next().Type() == "job.started" {
+			started++
+		}
+	}
+	gone.Stop()
+	gone.drain()
+	<-gone.done
+	p.Send("cancel", obj{"target": "job", "target_id": parent})
+	for ended := 0; ended < 2; {
+		if m := p.Next(); m.Type() == "job.cancelled" {
+			require.NotEqual(t, parent, m.Str("job_id"))
+			require.Equal(t, "the parent job has ended", m.Payload()["reason"])
+			ended++
+		}
+	}
+}

@@ -7,6 +7,33 @@ import (
 	"github.com/arcp-nats/arcp/subjects"
 )
 
+// TypeDelegated is the type of the mark among a job's events which says that the job is about to start another one. It is
+// written before that one's invocation: whoever ends the job, or runs it again, knows of all children by that.
+const TypeDelegated envelope.Type = "_job.delegated"
+
+// Delegation is what everybody may know of a TypeDelegated mark.
+type Delegation struct {
+	Job      envelope.JobID `json:"job_id"`
+	Subject  string         `json:"subject"`            // of the child's invocation
+	Detached bool           `json:"detached,omitempty"` // the child lives on when its parent has ended
+}
+
+// Delegations returns the children that a record of a job's events tells of.
+func (r *Record) Delegations() (all []Delegation) {
+	for typ, line := range r.Lines() {
+		if typ != TypeDelegated {
+			continue
+		}
+		var mark struct {
+			Payload Delegation `json:"payload"`
+		}
+		if json.Unmarshal(line, &mark) == nil {
+			all = append(all, mark.Payload)
+		}
+	}
+	return all
+}
+
 // TypeChildEnded is the type of the mark on a job's input lane which says that a job it started has ended, and no more:
 // how it ended stands among the child's own events.
 const TypeChildEnded envelope.Type = "_job.child_ended"

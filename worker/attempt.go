@@ -91,7 +91,7 @@ func (h *history) add(r *record.Record) {
 			h.checkpoint = bytes.Clone(line)
 		case t == typeCharged:
 			h.spent = append(h.spent, readCharged(line)...)
-		case t == typeDelegated:
+		case t == record.TypeDelegated:
 			h.delegated = append(h.delegated, bytes.Clone(line))
 			h.spent = append(h.spent, takenBy(line)...)
 		case terminal(t):

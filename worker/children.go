@@ -14,17 +14,10 @@ import (
 	"github.com/arcp-nats/arcp/subjects"
 )
 
-// typeDelegated is the mark that a worker writes among the events of the
-// parent, before the child's invocation: whoever ends the parent, or runs it
-// again, knows of all children by that.
-const typeDelegated envelope.Type = "_job.delegated"
-
-// delegated is the payload of typeDelegated.
+// delegated is the payload of record.TypeDelegated.
 type delegated struct {
-	Job      envelope.JobID `json:"job_id"`
-	Subject  string         `json:"subject"` // of the invocation
-	Asked    string         `json:"asked"`   // fingerprint of what the handler asked for
-	Detached bool           `json:"detached,omitempty"`
+	record.Delegation
+	Asked string `json:"asked"` // fingerprint of what the handler asked for
 	// Lease is the effective one, with what was taken from the parent's budget.
 	Lease *envelope.Lease `json:"lease,omitzero"`
 }

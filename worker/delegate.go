@@ -118,7 +118,7 @@ func (j *Job) Delegate(ctx context.Context, tool string, arguments any, want *en
 	id := j.childID(d.key)
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	child, err := j.child(ctx, delegated{Job: id, Asked: asked, Detached: d.detached}, ref, want)
+	child, err := j.child(ctx, delegated{Delegation: record.Delegation{Job: id, Detached: d.detached}, Asked: asked}, ref, want)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (j *Job) child(ctx context.Context, mark delegated, ref envelope.AgentRef, 
 	if err := j.admitChild(ctx, &mark, ref, want); err != nil {
 		return nil, err
 	}
-	if err := j.say(ctx, typeDelegated, &mark); err != nil {
+	if err := j.say(ctx, record.TypeDelegated, &mark); err != nil {
 		return nil, err
 	}
 	if mark.Lease != nil {

@@ -121,7 +121,7 @@ func TestDelegateFindsTheChildOfAnEarlierAttempt(t *testing.T) {
 			if stored {
 				b.await(b.awaitChild(1), envelope.TypeJobStarted)
 			} else {
-				b.await(inv, typeDelegated)
+				b.await(inv, record.TypeDelegated)
 			}
 			w1.kill()
 			b.log.mu.Lock()
