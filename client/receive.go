@@ -110,6 +110,9 @@ func (s *Session) count(seq uint64) (fresh bool, err error) {
 func (s *Session) dispatch(e *envelope.Envelope, size int) {
 	if e.CorrelationID != "" {
 		s.settleRequest(e)
+		if e.Type == envelope.TypeNack {
+			s.tellNacks(e)
+		}
 	}
 	if e.SubscriptionID != "" {
 		s.dispatchSubscribed(e, size)

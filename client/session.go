@@ -54,6 +54,7 @@ type Session struct {
 	jobs         map[envelope.JobID][]*Job // accepted and not ended
 
 	subscriptions map[envelope.SubscriptionID]*Subscription
+	mutes         map[envelope.MessageID]*nacks // messages that have no answer
 	ended         endedJobs
 	closing       bool        // Close was called
 	ask           *refreshAsk // waits to be answered
@@ -82,6 +83,7 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 		jobs:    make(map[envelope.JobID][]*Job),
 
 		subscriptions: make(map[envelope.SubscriptionID]*Subscription),
+		mutes:         make(map[envelope.MessageID]*nacks),
 	}
 	var failures []error
 	for i, url := range cfg.URLs {

@@ -26,8 +26,10 @@ func TestOutStream(t *testing.T) {
 		if err != nil || *end.FinalSequence != 1 {
 			p.fail("%+v %v", end, err)
 		}
+		p.say(0, p.remember(envelope.TypePing), "", envelope.TypePong, envelope.Pong{})
 		p.expect(envelope.TypeStreamOpen)
 		p.expect(envelope.TypeStreamError)
+		p.say(0, p.remember(envelope.TypePing), "", envelope.TypePong, envelope.Pong{})
 		p.closed()
 	})
 	s := dial(t, config(url))

@@ -12,13 +12,41 @@ import (
 // which Config.OnEnvelope sees. With a connection that is lost in between it fails with ErrOutcomeUnknown. The session_id
 // of e is set.
 func (s *Session) Tell(ctx context.Context, e *envelope.Envelope) error {
+	_, err := s.tell(ctx, e)
+	return err
+}
+
+// tell is Tell, and says which connection has carried the message.
+func (s *Session) tell(ctx context.Context, e *envelope.Envelope) (epoch int, err error) {
 	r, err := s.asRequest(e)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r.mute = true
-	_, err = s.roundTrip(ctx, r)
-	return err
+	if _, err = s.roundTrip(ctx, r); err != nil {
+		return 0, err
+	}
+	return s.carrier(r), nil
+}
+
+// barrier returns when the edge has handled everything that was said before, and on which connection.
+func (s *Session) barrier(ctx context.Context) (epoch int, err error) {
+	r, err := s.newRequest(envelope.TypePing, envelope.Ping{})
+	if err != nil {
+		return 0, err
+	}
+	r.oneLink = true
+	if _, err := s.roundTrip(ctx, r); err != nil {
+		return 0, err
+	}
+	return s.carrier(r), nil
+}
+
+// carrier is the connection that a request went out on last.
+func (s *Session) carrier(r *request) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.epoch
 }
 
 // Speaks reports whether an extension was negotiated (open dialect EX-1): both Config.Capabilities and the edge list it.

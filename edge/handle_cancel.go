@@ -35,7 +35,7 @@ func handleCancel(c *conn, s *session, msg *envelope.Envelope) {
 	case envelope.TargetSession:
 		refusal = s.cancelSession(msg, payload)
 	case envelope.TargetStream:
-		refusal, err = s.cancelStream(ctx, c, msg, payload)
+		refusal, err = s.cancelStream(ctx, msg, payload)
 	}
 	switch {
 	case err != nil:

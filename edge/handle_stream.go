@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
@@ -9,18 +11,10 @@ import (
 	"github.com/arcp-nats/arcp/subjects"
 )
 
-// maxStreams bounds the streams that a client has open in a session.
-const maxStreams = 64
-
-// inputStream is a stream that the client of a session says something in.
-type inputStream struct {
-	job  envelope.JobID // "" for one that is for subscribers
-	rule envelope.StreamRule
-}
-
 // handleStream takes a message of a stream from the client to a job, and puts it on the job's input lane, where its worker
 // hears it, now or when it takes the job; or, if it names no job, where subscribers of the principal find it. Who may speak
-// to a job is who may cancel it. It is not answered, unless it is refused.
+// to a job is who may cancel it. It is not answered, unless it is refused, and it is in the log before the client's next
+// message is looked at: whatever answers that one tells that this one is stored, or was refused before.
 func handleStream(c *conn, s *session, msg *envelope.Envelope) {
 	row, _ := envelope.Lookup(msg.Type)
 	if err := msg.Decode(row.New()); err != nil {
@@ -31,76 +25,100 @@ func handleStream(c *conn, s *session, msg *envelope.Envelope) {
 		s.nack(msg, envelope.CodeInvalidArgument, "stream_id: missing")
 		return
 	}
-	stream, err := s.streamOf(msg)
-	if err == nil {
-		stream.rule, err = stream.rule.Take(msg)
-	}
-	if err != nil {
-		s.nack(msg, envelope.CodeOf(err), errorText(err))
-		return
-	}
-	if stream.job != "" && !s.passToJob(c, stream.job, msg) {
-		return
-	}
-	if stream.job == "" {
-		s.sayToOthers(msg)
-	}
-	if s.streams == nil {
-		s.streams = make(map[envelope.StreamID]inputStream)
-	}
-	s.streams[msg.StreamID] = stream
-	if stream.rule.Ended {
-		delete(s.streams, msg.StreamID)
-	}
-}
-
-// streamOf returns the stream that a message belongs to. Where the client had opened it on a connection before this one it
-// goes on with whatever comes: the worker of the job knows how far it is.
-func (s *session) streamOf(msg *envelope.Envelope) (inputStream, error) {
-	stream, known := s.streams[msg.StreamID]
-	switch {
-	case known && msg.JobID != "" && msg.JobID != stream.job:
-		return stream, envelope.Errorf(envelope.CodeInvalidArgument, "job_id: is not the job that the stream was opened to")
-	case known:
-		return stream, nil
-	case len(s.streams) >= maxStreams:
-		return stream, envelope.Errorf(envelope.CodeResourceExhausted, "stream_id: the session has %d streams open, the limit", maxStreams)
-	}
-	stream.job = msg.JobID
-	if msg.Type != envelope.TypeStreamOpen && s.epoch > 1 {
-		stream.rule = envelope.AdoptedStream()
-	}
-	return stream, nil
-}
-
-// passToJob puts a message of the client on the input lane of a job, and reports whether the job may have it.
-func (s *session) passToJob(c *conn, job envelope.JobID, msg *envelope.Envelope) bool {
 	ctx, cancel := context.WithTimeout(c.ctx, storeTimeout)
 	defer cancel()
-	invocation, _, refusal, err := s.runningJob(ctx, string(job))
-	switch {
-	case err != nil:
-		s.notStored(msg.ID, err)
-	case refusal != "":
-		delete(s.streams, msg.StreamID)
-		s.nack(msg, interruptCodes[refusal], refusal)
-	default:
-		s.pass(invocation, msg)
-		return true
+	s.refuseStream(msg, s.streamTo(ctx, msg))
+}
+
+// streamTo takes the next message of a stream. The stream is where it was, unless the message is in the log.
+func (s *session) streamTo(ctx context.Context, msg *envelope.Envelope) error {
+	stream, err := s.streamOf(ctx, msg)
+	if err != nil || stream.rule.Repeats(msg) {
+		return err
 	}
-	return false
+	if stream.rule, err = stream.rule.Take(msg); err != nil {
+		return err
+	}
+	if err := s.sayIn(ctx, &stream, msg); err != nil {
+		return err
+	}
+	s.streams.set(msg.StreamID, stream)
+	return nil
+}
+
+// refuseStream says that a message of a stream was not taken.
+func (s *session) refuseStream(msg *envelope.Envelope, err error) {
+	switch code := envelope.CodeOf(err); {
+	case err == nil:
+	case code == envelope.CodeUnavailable, code == envelope.CodeInternal, code == envelope.CodeDeadlineExceeded,
+		code == envelope.CodeCancelled, errors.Is(err, errNotStored):
+		s.notStored(msg.ID, err)
+	default:
+		s.nack(msg, code, errorText(err))
+	}
+}
+
+// sayIn stores a message of a stream.
+func (s *session) sayIn(ctx context.Context, stream *inputStream, msg *envelope.Envelope) error {
+	said := *msg
+	to := subjects.JobInput(s.subject)
+	said.SessionID, said.JobID, said.SubscriptionID, said.IdempotencyKey, said.EventSeq = s.id, "", "", "", 0
+	if stream.job != "" {
+		if err := s.entitle(ctx, stream); err != nil {
+			s.streams.forget(msg.StreamID)
+			return err
+		}
+		to = subjects.JobInput(stream.invocation.Subject)
+		said.JobID = stream.job
+	}
+	rec, err := s.recordOf(to, &said)
+	if err != nil {
+		return err
+	}
+	// The log knows repeats by this, and clients may choose the same ids.
+	rec.MsgID = string(envelope.NewMessageID())
+	if _, err = s.srv.log.PublishWait(ctx, rec); err != nil {
+		return fmt.Errorf("%w: %w", errNotStored, err)
+	}
+	return nil
+}
+
+// errNotStored says that the log did not take what a client said.
+var errNotStored = errors.New("not stored")
+
+// entitle makes sure that the job of a stream is one that the session may talk to, and that it has not ended.
+func (s *session) entitle(ctx context.Context, stream *inputStream) error {
+	if stream.invocation == nil {
+		invocation, _, refusal, err := s.runningJob(ctx, string(stream.job))
+		if err != nil {
+			return err
+		}
+		if refusal != "" {
+			return envelope.Errorf(interruptCodes[refusal], "%s", refusal)
+		}
+		stream.invocation = invocation
+		return nil
+	}
+	ended, err := endedJob(ctx, s.srv.log, stream.invocation.Subject)
+	if ended {
+		return envelope.Errorf(interruptCodes[refusedEnded], "%s", refusedEnded)
+	}
+	return err
 }
 
 // cancelStream cancels a stream (open dialect CX-6): one of a job of the principal, which ends it with stream.error
 // CANCELLED, or one that the client itself has open, which is ended for it. The job is the one that the cancel names, so
 // that any session of the principal can do it, or one of this session.
-func (s *session) cancelStream(ctx context.Context, c *conn, msg *envelope.Envelope, payload *envelope.Cancel) (refusal string, err error) {
+func (s *session) cancelStream(ctx context.Context, msg *envelope.Envelope, payload *envelope.Cancel) (refusal string, err error) {
 	id, err := envelope.ParseStreamID(payload.TargetID)
 	if err != nil {
 		return refusedStream, nil
 	}
-	if own, open := s.streams[id]; open {
-		return s.endInput(c, msg, payload, id, own)
+	if err := s.learnStreams(ctx, msg.JobID); err != nil {
+		return "", err
+	}
+	if own, open := s.streams.open[id]; open {
+		return s.endInput(ctx, msg, payload, id, own)
 	}
 	job := msg.JobID
 	if job == "" {
@@ -145,7 +163,7 @@ func (s *session) hasStream(ctx context.Context, invocation *record.Record, id e
 }
 
 // endInput ends a stream of the client's own.
-func (s *session) endInput(c *conn, msg *envelope.Envelope, payload *envelope.Cancel, id envelope.StreamID, own inputStream) (refusal string, err error) {
+func (s *session) endInput(ctx context.Context, msg *envelope.Envelope, payload *envelope.Cancel, id envelope.StreamID, own inputStream) (refusal string, err error) {
 	reason := payload.Reason
 	if reason == "" {
 		reason = "cancelled by the client"
@@ -155,12 +173,13 @@ func (s *session) endInput(c *conn, msg *envelope.Envelope, payload *envelope.Ca
 		return "", err
 	}
 	end.StreamID = id
-	delete(s.streams, id)
-	if own.job == "" {
-		s.sayToOthers(end)
-	} else if !s.passToJob(c, own.job, end) {
+	switch err := s.sayIn(ctx, &own, end); {
+	case errors.Is(err, errNotStored), isRetryable(envelope.CodeOf(err), err) && err != nil:
+		return "", err
+	case err != nil: // the job has ended, and the stream with it
 		return refusedStream, nil
 	}
+	s.streams.forget(id)
 	s.reply(s.answer(msg, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: payload.TargetID}))
 	return "", nil
 }

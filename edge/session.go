@@ -86,11 +86,11 @@ type session struct {
 	// subscribers are of the subscriptions that the view has; subscribing are those that it has not met yet.
 	subscribers map[envelope.SubscriptionID]*subscriber
 	subscribing map[envelope.SubscriptionID]struct{}
-	lister      lister                            // answers session.list_jobs
-	streams     map[envelope.StreamID]inputStream // that the client has open; the reader's alone
-	artifacts   artifactLane                      // works on artifact.put, fetch and release
-	attacher    attacher                          // answers job.subscribe and job.unsubscribe
-	renewals    renewals                          // keeps the client's proof of identity fresh
+	lister      lister       // answers session.list_jobs
+	streams     inputStreams // that the client has open; the reader's alone
+	artifacts   artifactLane // works on artifact.put, fetch and release
+	attacher    attacher     // answers job.subscribe and job.unsubscribe
+	renewals    renewals     // keeps the client's proof of identity fresh
 
 	again *replay // that catchUp is to do; nil for none
 

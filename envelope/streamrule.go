@@ -13,15 +13,29 @@ import (
 // (open dialect 3.6). The zero value is for the first one. It is a value: Take
 // returns the rule for the message that comes next.
 type StreamRule struct {
-	Kind  StreamKind // "" if the opening is not known
-	Next  uint64     // sequence of the next chunk
+	Kind  StreamKind
+	Next  uint64 // sequence of the next chunk
 	Begun bool
 	Ended bool
+	// Opening is the id of the message that has opened it.
+	Opening MessageID
 }
 
-// AdoptedStream is the rule of a stream whose beginning is not known: it goes on
-// with whatever chunk comes.
-func AdoptedStream() StreamRule { return StreamRule{Begun: true} }
+// Repeats tells whether a message has been taken before: the opening itself, or
+// a chunk whose sequence has passed. A sender that does not know what arrived
+// may send such again.
+func (r StreamRule) Repeats(e *Envelope) bool {
+	switch {
+	case !r.Begun:
+		return false
+	case e.Type == TypeStreamOpen:
+		return e.ID == r.Opening
+	case e.Type != TypeStreamChunk:
+		return false
+	}
+	chunk, err := DecodePayload[StreamChunk](e)
+	return err == nil && chunk.Sequence < r.Next
+}
 
 // Take checks a message of the stream: an opening first, chunks in sequence from
 // 0 with data of the stream's kind and the hash that they name, then an end.
@@ -42,7 +56,7 @@ func (r StreamRule) Take(e *Envelope) (StreamRule, error) {
 		if err != nil {
 			return r, err
 		}
-		return StreamRule{Kind: open.Kind, Begun: true}, nil
+		return StreamRule{Kind: open.Kind, Begun: true, Opening: e.ID}, nil
 	case TypeStreamChunk:
 		chunk, err := DecodePayload[StreamChunk](e)
 		if err != nil {
@@ -54,7 +68,7 @@ func (r StreamRule) Take(e *Envelope) (StreamRule, error) {
 		if err != nil {
 			return r, err
 		}
-		if final := end.FinalSequence; final != nil && *final+1 != r.Next && (r.known() || r.Next > 0) {
+		if final := end.FinalSequence; final != nil && *final+1 != r.Next {
 			return r, Errorf(CodeOutOfRange, "payload.final_sequence: %d is not the last sequence", *final)
 		}
 	}
@@ -62,11 +76,8 @@ func (r StreamRule) Take(e *Envelope) (StreamRule, error) {
 	return r, nil
 }
 
-// known tells whether the stream was seen from its beginning.
-func (r StreamRule) known() bool { return r.Kind != "" }
-
 func (r StreamRule) chunk(c *StreamChunk) (StreamRule, error) {
-	if c.Sequence != r.Next && (r.known() || r.Next > 0) {
+	if c.Sequence != r.Next {
 		return r, Errorf(CodeOutOfRange, "payload.sequence: must be %d, not %d", r.Next, c.Sequence)
 	}
 	if err := c.check(r.Kind); err != nil {

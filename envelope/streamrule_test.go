@@ -66,10 +66,17 @@ func TestStreamRule(t *testing.T) {
 			}
 		})
 	}
-	adopted, err := envelope.AdoptedStream().Take(chunk(7, `"a"`, ""))
+	opening := open(text)
+	rule, err := envelope.StreamRule{}.Take(opening)
 	require.NoError(t, err)
-	_, err = adopted.Take(chunk(9, `"a"`, ""))
-	require.Equal(t, envelope.CodeOutOfRange, envelope.CodeOf(err))
+	rule, err = rule.Take(chunk(0, `"a"`, ""))
+	require.NoError(t, err)
+	require.True(t, rule.Repeats(opening))
+	require.False(t, rule.Repeats(open(text)), "another one")
+	require.True(t, rule.Repeats(chunk(0, `"a"`, "")))
+	require.False(t, rule.Repeats(chunk(1, `"b"`, "")))
+	require.False(t, rule.Repeats(end()))
+	require.False(t, envelope.StreamRule{}.Repeats(opening))
 
 	c := envelope.StreamChunk{Data: json.RawMessage(`"` + base64.StdEncoding.EncodeToString([]byte("ab")) + `"`)}
 	raw, err := c.Bytes(binary)

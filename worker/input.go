@@ -68,7 +68,10 @@ func (j *Job) inputMessage(e *envelope.Envelope) (StreamMessage, bool) {
 	key := inputKey{e.SessionID, e.StreamID}
 	rule := j.inputs[key]
 	m := StreamMessage{ID: e.StreamID, SessionID: e.SessionID}
-	if rule.Ended || rule.Begun && e.Type == envelope.TypeStreamOpen {
+	if rule.Ended && e.Type == envelope.TypeStreamOpen && e.ID != rule.Opening {
+		rule = envelope.StreamRule{} // another stream, under a name that was used before
+	}
+	if rule.Ended || rule.Repeats(e) {
 		return m, false // said again, or after the end
 	}
 	var err error
@@ -76,9 +79,7 @@ func (j *Job) inputMessage(e *envelope.Envelope) (StreamMessage, bool) {
 	case envelope.TypeStreamOpen:
 		m.Open, err = envelope.DecodePayload[envelope.StreamOpen](e)
 	case envelope.TypeStreamChunk:
-		if m.Chunk, err = envelope.DecodePayload[envelope.StreamChunk](e); err == nil && m.Chunk.Sequence < rule.Next {
-			return m, false
-		}
+		m.Chunk, err = envelope.DecodePayload[envelope.StreamChunk](e)
 	case envelope.TypeStreamClose:
 		m.Close, err = envelope.DecodePayload[envelope.StreamClose](e)
 	default:
