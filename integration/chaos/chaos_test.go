@@ -75,7 +75,7 @@ func runSeed(t *testing.T, seed uint64) {
 	dir := folder(t, seed)
 	report, err := Run(t.Context(), Options{
 		File: file, Dir: dir, Seed: seed, Size: Size{Edges: *edgeN, Workers: *workerN, NATS: *natsN}, Clients: *clientN,
-		Duration: *duration, MinGap: *minGap, MaxGap: *maxGap, Patience: 90 * time.Second,
+		Duration: *duration, MinGap: *minGap, MaxGap: *maxGap, Patience: 3 * time.Minute,
 		Say: func(line string) { t.Log(line) },
 	})
 	replay := fmt.Sprintf("replay: go test ./integration/chaos -run TestChaos -timeout 60m -v -args -seed=%d -duration=%v "+

@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // uncounted are the types that a client may be shown without a number.
@@ -44,7 +45,7 @@ func (c *trial) checkFrames(s *testimony) {
 
 // checkPrivacy is I4: nothing of another principal.
 func (c *trial) checkPrivacy(s *testimony, f *frame, data []byte) {
-	if j := c.jobs[f.JobID]; j != nil && j.invocation.Principal != s.Principal {
+	if j := c.jobs[f.JobID]; j != nil && j.invocation.Principal != s.Principal && f.Type != "nack" {
 		c.blame(Violation{Rule: "I4", Client: s.Client, Job: f.JobID, Detail: fmt.Sprintf(
 			"a job of %s was shown to %s: %s", j.invocation.Principal, s.Principal, data)})
 	}
@@ -58,7 +59,8 @@ func (c *trial) checkPrivacy(s *testimony, f *frame, data []byte) {
 // answers are the types that answer a request, and of which type that is; "" is any.
 var answers = map[string]string{
 	"job.accepted": "tool.invoke", "job.failed": "tool.invoke", "cancel.accepted": "cancel", "cancel.refused": "cancel",
-	"subscribe.accepted": "subscribe", "artifact.ref": "artifact.put", "artifact.put": "artifact.fetch", "nack": "",
+	"subscribe.accepted": "subscribe", "artifact.ref": "artifact.put", "artifact.put": "artifact.fetch", "job.subscribed": "job.subscribe",
+	"nack": "",
 }
 
 // checkAnswers judges what answers a request: it is one of the session's own, it has one answer, and a refusal for want
@@ -67,7 +69,10 @@ func (c *trial) checkAnswers(s *testimony) {
 	answered := make(map[string]*frame)
 	for _, f := range s.counted {
 		asked, answers := answers[f.Type]
-		if !answers || f.JobID != "" && (f.Type == "job.failed" || f.Type == "artifact.ref") {
+		if !answers || f.JobID != "" && (f.Type == "job.failed" && !c.refusal(s, f) || f.Type == "artifact.ref") {
+			continue
+		}
+		if c.quoted(s, f) {
 			continue
 		}
 		v := Violation{Client: s.Client, Job: f.JobID, Request: f.CorrelationID}
@@ -88,6 +93,23 @@ func (c *trial) checkAnswers(s *testimony) {
 	c.checkNacks(s)
 }
 
+// quoted tells whether a job.accepted answers nothing that the session has asked: it is of a job's job, which is said under
+// the same request, or from the past of a job of another session.
+func (c *trial) quoted(s *testimony, f *frame) bool {
+	j := c.jobs[f.JobID]
+	return f.Type == "job.accepted" && j != nil && (j.isChild() || f.IdempotencyKey == "" && j.invocation.Subject.Session != s.ID)
+}
+
+// streamRefusals are those of what is said again in a stream, or too late.
+var streamRefusals = []string{"OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND"}
+
+// refusable are the requests that may be refused for a reason of their own, and the reasons.
+var refusable = map[string][]string{
+	"artifact.fetch": {"NOT_FOUND"}, "job.subscribe": {"PERMISSION_DENIED"},
+	"stream.open": streamRefusals, "stream.chunk": streamRefusals, "stream.close": streamRefusals,
+	"permission.grant": {"NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED"}, "permission.deny": {"NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED"},
+}
+
 // checkNacks judges refusals for want of the log.
 func (c *trial) checkNacks(s *testimony) {
 	started := make(map[string]string) // job by request
@@ -102,8 +124,8 @@ func (c *trial) checkNacks(s *testimony) {
 		v := Violation{Client: s.Client, Request: f.CorrelationID}
 		r := s.requests[f.CorrelationID]
 		switch {
-		case !lacksLog(p) && r != nil && r.Type == "artifact.fetch":
-			continue // checkArtifacts judges it
+		case !lacksLog(p) && r != nil && slices.Contains(refusable[r.Type], p.Code):
+			continue // who judges these requests judges that
 		case !lacksLog(p):
 			v.Rule, v.Detail = "nack", fmt.Sprintf("nothing here is to be refused with %s: %s", p.Code, f.Payload)
 		case f.EventSeq != 0:

@@ -15,15 +15,14 @@ func (c *trial) checkJobs() {
 	for _, s := range c.sessions {
 		owners[s.ID] = s
 	}
-	shown := make(map[string][]*frame) // what the owner was shown of a job
+	shown := make(map[string][]*frame)                  // what the owner was shown of a job
+	watched := make(map[*testimony]map[string][]*frame) // what other sessions were
 	for _, s := range c.sessions {
-		watched := make(map[string][]*frame) // what the session was shown of a job of another one
+		watched[s] = make(map[string][]*frame)
 		for _, f := range s.counted {
-			if f.JobID == "" {
-				continue
-			}
 			j := c.jobs[f.JobID]
 			switch {
+			case f.JobID == "", c.refusal(s, f), f.Type == "nack":
 			case j == nil:
 				c.blame(Violation{Rule: "log first", Client: s.Client, Job: f.JobID, Detail: f.Type + " was shown of a job that is not in the log"})
 			case j.invocation.Subject.Session == s.ID:
@@ -31,12 +30,14 @@ func (c *trial) checkJobs() {
 					shown[f.JobID] = append(shown[f.JobID], f)
 				}
 			default:
-				watched[f.JobID] = append(watched[f.JobID], f)
+				watched[s][f.JobID] = append(watched[s][f.JobID], f)
 			}
 		}
-		for _, id := range slices.Sorted(maps.Keys(watched)) {
-			if reason := watchOf(watched[id]); reason != "" {
-				c.blame(Violation{Rule: "ID-3", Client: s.Client, Job: id, Detail: reason})
+	}
+	for _, s := range c.sessions {
+		for _, id := range slices.Sorted(maps.Keys(watched[s])) {
+			if reason := watchOf(s, id, watched[s][id], shown[id]); reason != "" {
+				c.blame(Violation{Rule: "JS", Client: s.Client, Job: id, Detail: reason})
 			}
 		}
 	}
@@ -82,6 +83,9 @@ func (c *trial) lifeOf(j *job, owner *testimony, events []*frame) string {
 	case j.invocation.Principal != owner.Principal:
 		return fmt.Sprintf("the job is %s's in the log, and was %s's", j.invocation.Principal, owner.Principal)
 	}
+	if j.isChild() {
+		return c.childOf(j)
+	}
 	asked := owner.requests[j.command.ID]
 	if asked == nil || asked.Tool != j.tool || !sameJSON(asked.Arguments, j.arguments) {
 		return fmt.Sprintf("nobody asked for %s %s", j.tool, j.arguments)
@@ -89,24 +93,10 @@ func (c *trial) lifeOf(j *job, owner *testimony, events []*frame) string {
 	return ""
 }
 
-// watchOf says what is wrong with the events of a job that a session was shown which has asked for it again, if anything.
-func watchOf(events []*frame) string {
-	ended := false
-	for i, f := range events {
-		switch {
-		case f.Type == "job.accepted":
-		case i == 0:
-			return f.Type + " went to a session that did not ask for the job"
-		case ended:
-			return f.Type + " was shown after the end"
-		default:
-			ended = f.terminal()
-		}
-	}
-	if !ended {
-		return "the session that asked for the job again was not shown its end"
-	}
-	return ""
+// refusal tells whether a frame refuses an invocation. It has the id of a job that there will not be (TI-2).
+func (c *trial) refusal(s *testimony, f *frame) bool {
+	r := s.requests[f.CorrelationID]
+	return f.Type == "job.failed" && r != nil && r.Type == "tool.invoke" && (f.JobID == "" || c.jobs[f.JobID] == nil && r.Lease != nil)
 }
 
 // outcomeOf says why a job must not end as it did, if that is so.
@@ -115,11 +105,11 @@ func (c *trial) outcomeOf(j *job, events []*frame) string {
 	p := end.read()
 	switch {
 	case end.Type == "job.cancelled":
-		if !c.cancelAsked(j) {
+		if !c.cancelAsked(j) && !c.orphaned(j) {
 			return "cancelled, and nobody asked for that"
 		}
 		return ""
-	case end.Type == "job.failed" && p.Code == "ABORTED":
+	case end.Type == "job.failed" && p.Code == "ABORTED" && (j.tool != "delegate" || j.attempts() == c.MaxAttempts):
 		if n := j.attempts(); n < c.MaxAttempts {
 			return fmt.Sprintf("given up after %d attempts of %d", n, c.MaxAttempts)
 		}
@@ -131,7 +121,26 @@ func (c *trial) outcomeOf(j *job, events []*frame) string {
 			attempt = events[i+1 : len(events)-1]
 		}
 	}
+	if reason, bounded := c.leaseOf(j, attempt, end, p); bounded {
+		return reason
+	}
+	switch {
+	case j.tool == "delegate":
+		return c.delegatedOf(j, end, p)
+	case j.tool == "ask" && end.Type == "job.completed":
+		return c.permissionOf(j, p)
+	}
 	return outcomeOfTool(j, attempt, end, p)
+}
+
+// orphaned tells whether a job was started by one that has ended, so that it need not go on.
+func (c *trial) orphaned(j *job) bool {
+	p := c.parent(j)
+	if p == nil {
+		return false
+	}
+	_, over := p.ended()
+	return over != nil
 }
 
 // outcomeOfTool judges a job that its tool ended, by what that tool does. attempt is what the last attempt said before
@@ -172,6 +181,8 @@ func outcomeOfTool(j *job, attempt []*frame, end *frame, p payload) string {
 		if bad = result.Lines != a.Lines; !bad {
 			return linesOf(attempt, a.Lines)
 		}
+	case "collect":
+		return collectedOf(j, p)
 	case "chunks", "stream", "artifact":
 		return saidOf(j, attempt, p)
 	case "fail":

@@ -13,7 +13,7 @@ func (c *trial) checkKeys() {
 	unkeyed := make(map[string]string)
 	for _, r := range c.Log {
 		j := c.jobs[r.Subject.Job]
-		if j == nil || r != j.invocation {
+		if j == nil || r != j.invocation || j.isChild() {
 			continue
 		}
 		if j.copies > 1 {
@@ -37,13 +37,13 @@ func (c *trial) checkKeys() {
 		accepted := make(map[string]bool)
 		for _, f := range s.counted {
 			r := s.requests[f.CorrelationID]
-			if r == nil || r.Type != "tool.invoke" {
+			if r == nil || r.Type != "tool.invoke" || c.quoted(s, f) {
 				continue
 			}
 			if f.Type == "job.accepted" {
 				accepted[r.Key] = true
 			}
-			if reason := judgeKey(r, f, keyed[scope{s.Principal, r.Key}]); reason != "" {
+			if reason := judgeKey(r, f, keyed[scope{s.Principal, r.Key}], c.refusal(s, f)); reason != "" {
 				c.blame(Violation{Rule: "ID-3", Client: s.Client, Job: f.JobID, Request: r.ID, Detail: reason})
 			}
 		}
@@ -52,11 +52,10 @@ func (c *trial) checkKeys() {
 }
 
 // judgeKey says what is wrong with an answer to a keyed request, if anything. j is the key's job.
-func judgeKey(r *Request, f *frame, j *job) string {
+func judgeKey(r *Request, f *frame, j *job, refused bool) string {
 	if r.Key == "" {
 		return ""
 	}
-	refused := f.Type == "job.failed" && f.JobID == ""
 	if f.Type != "job.accepted" && !refused {
 		return ""
 	}
@@ -65,6 +64,8 @@ func judgeKey(r *Request, f *frame, j *job) string {
 	}
 	same := j.tool == r.Tool && sameJSON(j.arguments, r.Arguments)
 	switch {
+	case refused && f.read().Retryable:
+		return "" // for want of credentials
 	case refused && same:
 		return "the same request was refused: " + string(f.Payload)
 	case refused:
@@ -78,7 +79,7 @@ func judgeKey(r *Request, f *frame, j *job) string {
 		return fmt.Sprintf("the key brought %s, and stands for %s", f.JobID, j.id)
 	}
 	for _, line := range j.invocation.Lines() {
-		if first := decode(line); string(first.Payload) != string(f.Payload) {
+		if first := decode(line); !sameAcceptance(first.Payload, f.Payload) {
 			return fmt.Sprintf("the acceptance says %s, and the first one said %s", f.Payload, first.Payload)
 		}
 		break

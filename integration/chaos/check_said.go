@@ -25,6 +25,23 @@ func saidOf(j *job, attempt []*frame, end payload) string {
 	}
 }
 
+// collectedOf: a job has heard what its client has streamed to it, each chunk once, in order.
+func collectedOf(j *job, end payload) string {
+	var result struct{ Chunks []string }
+	if err := json.Unmarshal(end.Value, &result); err != nil {
+		return "the result: " + err.Error()
+	}
+	for i, got := range result.Chunks {
+		if got != fmt.Sprint(i) {
+			return fmt.Sprintf("chunk %q was heard where %d was due", got, i)
+		}
+	}
+	if want := chunksFed(j.arguments); len(result.Chunks) != want {
+		return fmt.Sprintf("%d chunks were heard of %d", len(result.Chunks), want)
+	}
+	return ""
+}
+
 // chunksOf is RS-3 and RS-6: the chunks of the last attempt, in order, are the whole result that its end names.
 func chunksOf(attempt []*frame, end payload, count, bytes int, encoding string) string {
 	next, size := 0, 0

@@ -50,10 +50,12 @@ func (c *trial) judge() []Violation {
 		c.checkAnswers(s)
 		c.checkCancels(s)
 		c.checkSubscriptions(s)
+		c.checkWatches(s)
 	}
 	c.checkJobs()
 	c.checkKeys()
 	c.checkArtifacts()
+	c.checkCredentials()
 	slices.SortStableFunc(c.found, func(a, b Violation) int {
 		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Job, b.Job))
 	})
@@ -89,13 +91,19 @@ type job struct {
 	command    *frame // the tool.invoke
 	tool       string
 	arguments  json.RawMessage
+	lease      json.RawMessage
 	copies     int              // of the invocation
 	events     []*record.Record // in log order
 }
 
-// ended returns the position of the first record that ends the job, and what does so.
+// ended returns the position of the record that ends the job, and what does so. What an attempt says that was given up does
+// not end it.
 func (j *job) ended() (pos uint64, end *frame) {
+	var run view.Run
 	for _, r := range j.events {
+		if !run.Hear(r) {
+			continue
+		}
 		for typ, line := range r.Lines() {
 			if terminal(string(typ)) {
 				return r.Seq, decode(line)
@@ -142,9 +150,10 @@ func newJob(r *record.Record) *job {
 		var p struct {
 			Tool      string          `json:"tool"`
 			Arguments json.RawMessage `json:"arguments"`
+			Lease     json.RawMessage `json:"lease_request"`
 		}
 		_ = json.Unmarshal(j.command.Payload, &p) // what cannot be read is no job that anybody asked for
-		j.tool, j.arguments = p.Tool, p.Arguments
+		j.tool, j.arguments, j.lease = p.Tool, p.Arguments, p.Lease
 	}
 	return j
 }
@@ -201,7 +210,7 @@ func (c *trial) checkNumbers(s *testimony) {
 					"connection %d to %s: number %d came where %d was due", i+1, l.Edge, n, next)})
 			}
 			next = n + 1
-			if string(data) != string(s.seen[n]) {
+			if !sameShown(data, s.seen[n]) {
 				c.blame(Violation{Rule: "I2", Client: s.Client, Detail: fmt.Sprintf(
 					"number %d was shown as %s and, on connection %d to %s, as %s", n, s.seen[n], i+1, l.Edge, data)})
 			}
@@ -218,7 +227,7 @@ func (c *trial) checkFold(s *testimony) {
 		switch got, shown := s.seen[n]; {
 		case !shown:
 			c.blame(Violation{Rule: "I2", Client: s.Client, Detail: fmt.Sprintf("number %d was never shown: %s", n, want)})
-		case string(got) != string(want) && !sameFetched(got, want):
+		case !sameShown(got, want) && !sameFetched(got, want):
 			c.blame(Violation{Rule: "I3", Client: s.Client, Detail: fmt.Sprintf("number %d was shown as %s, and the log says %s", n, got, want)})
 		}
 		return true

@@ -26,17 +26,13 @@ func TestCheckFindsNothingInAnHonestRun(t *testing.T) {
 
 // TestCheckFinds feeds the judge each kind of failure by hand.
 func TestCheckFinds(t *testing.T) {
-	for name, c := range map[string]struct {
-		log          func(s *scene) // changes what happened
-		seen         func(s *scene) // changes what clients were shown of it
-		rule, detail string
-	}{
+	finds(t, map[string]failure{
 		"a process that did not stop":    {rule: "I8", detail: "edge-1", seen: func(s *scene) { s.e.BadStops = []string{"edge-1"} }},
-		"a gap":                          {rule: "I2", detail: "number 5 came where 4", seen: func(s *scene) { s.drop(aliceOne, 1, 1) }},
-		"a gap at the end":               {rule: "I2", detail: "number 6 was never shown", seen: func(s *scene) { s.forget(aliceOne) }},
-		"a repeat":                       {rule: "I2", detail: "number 5 came where 6", seen: func(s *scene) { s.repeat(aliceOne, 1, 2) }},
+		"a gap":                          {rule: "I2", detail: "number 12 came where 11", seen: func(s *scene) { s.drop(aliceOne, 1, 1) }},
+		"a gap at the end":               {rule: "I2", detail: "number 21 was never shown", seen: func(s *scene) { s.forget(aliceOne) }},
+		"a repeat":                       {rule: "I2", detail: "number 12 came where 13", seen: func(s *scene) { s.repeat(aliceOne, 1, 2) }},
 		"numbers in another order":       {rule: "I2", detail: "number 3 came where 2", seen: func(s *scene) { s.swap(aliceOne, 2, 2, 3) }},
-		"a resume from the wrong number": {rule: "I2", detail: "number 4 came where 1", seen: func(s *scene) { s.e.Sessions[aliceOne].Links[1].From = 0 }},
+		"a resume from the wrong number": {rule: "I2", detail: "number 11 came where 1", seen: func(s *scene) { s.e.Sessions[aliceOne].Links[1].From = 0 }},
 		"other bytes in a replay":        {rule: "I2", detail: "number 3 was shown as", seen: func(s *scene) { s.rewrite(aliceOne, 2, 3, `"type"`, ` "type"`) }},
 		"other bytes than the log's":     {rule: "I3", detail: "and the log says", seen: func(s *scene) { s.rewriteAll(aliceOne, "job_echo", `"n":1`, `"n":7`) }},
 		"more than the log has":          {rule: "log first", detail: "the log ends at", seen: func(s *scene) { s.e.Log = s.e.Log[:len(s.e.Log)-1] }},
@@ -152,10 +148,10 @@ func TestCheckFinds(t *testing.T) {
 			s.started(aliceOne, "job_a", 1)
 			s.said(aliceOne, "job_a", 2, "job.failed", map[string]any{"code": "ABORTED"})
 		}},
-		"events to a session that did not ask": {rule: "ID-3", detail: "did not ask", log: func(s *scene) {
+		"events to a session that did not ask": {rule: "JS", detail: "did not ask", log: func(s *scene) {
 			s.reply(aliceTwo, "job.progress", "msg_again", map[string]any{"current": 1}, "", "job_sleep")
 		}},
-		"a retry that is not shown the end": {rule: "ID-3", detail: "not shown its end", log: func(s *scene) {
+		"a retry that is not shown the end": {rule: "JS", detail: "not shown its end", log: func(s *scene) {
 			s.invoke(aliceOne, "job_far", "echo", `{"n":1}`, "far")
 			s.started(aliceOne, "job_far", 1)
 			s.completed(aliceOne, "job_far", `{"n":1}`)
@@ -166,7 +162,7 @@ func TestCheckFinds(t *testing.T) {
 			s.watch(aliceTwo, aliceOne, "job_sleep", uint64(len(s.e.Log)))
 		}},
 		"an event after the end of a watched job": {
-			rule: "ID-3", detail: "was shown after the end",
+			rule: "JS", detail: "was shown after the end",
 			seen: func(s *scene) { s.insert(aliceTwo, "job_echo", "job.progress") },
 		},
 		"an invocation twice": {rule: "ID-5", detail: "in the log 2 times", seen: func(s *scene) {
@@ -257,7 +253,19 @@ func TestCheckFinds(t *testing.T) {
 		"a refusal for the wrong reason": {rule: "CX", detail: "in place of", log: func(s *scene) {
 			s.cancel(aliceOne, "msg_bad", "job_sleep", "cancel.refused", "no such in-flight job")
 		}},
-	} {
+	})
+}
+
+// failure is something that goes wrong in an otherwise honest run.
+type failure struct {
+	log          func(s *scene) // changes what happened
+	seen         func(s *scene) // changes what clients were shown of it
+	rule, detail string
+}
+
+// finds expects that the judge finds each failure.
+func finds(t *testing.T, all map[string]failure) {
+	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
 			s.honest()

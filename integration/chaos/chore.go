@@ -17,7 +17,9 @@ type chore interface {
 	settled() bool
 }
 
-func newChores() []chore { return []chore{newListening(), new(archive)} }
+func newChores() []chore {
+	return []chore{newListening(), new(archive), newDeciding(), newWatching(), newFeeding()}
+}
 
 // asking is a request that is sent again until it is answered. Each time it has another id.
 type asking struct {

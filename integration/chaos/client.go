@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,7 @@ func (c *client) connect(ctx context.Context) error {
 // handshake sends the first message and reads its answer.
 func (c *client) handshake(ctx context.Context, say, want string, body any) error {
 	link := &Link{Edge: edgeName(c.at), From: c.seq}
-	if err := c.socket.send(ctx, c.newID(), say, body, ""); err != nil {
+	if err := c.socket.send(ctx, message{ID: c.newID(), Type: say, Payload: body}); err != nil {
 		return err
 	}
 	data, ok := c.socket.next(ctx, c.patience)
@@ -162,14 +163,21 @@ func (c *client) take(data []byte) {
 
 // send notes a request, and sends it. Pings and acknowledgements are not worth a note.
 func (c *client) send(ctx context.Context, r Request, body any) (id string, err error) {
-	r.ID, r.At = c.newID(), time.Now()
+	r.At = time.Now()
+	if r.ID == "" {
+		r.ID = c.newID()
+	}
 	if r.Type != "session.ping" && r.Type != "session.ack" {
 		c.mu.Lock()
 		c.notes.Requests = append(c.notes.Requests, r)
 		c.mu.Unlock()
 		c.asked(&r)
 	}
-	return r.ID, c.socket.send(ctx, r.ID, r.Type, body, r.Key)
+	m := message{ID: r.ID, Type: r.Type, Correlation: r.Answers, Key: r.Key, Stream: r.Stream, Payload: body}
+	if r.Answers == "" && isAnswer(r.Type) || r.Stream != "" {
+		m.JobID = r.Job
+	}
+	return r.ID, c.socket.send(ctx, m)
 }
 
 // sendOne is send for a request whose id is of no interest.
@@ -180,8 +188,11 @@ func (c *client) sendOne(ctx context.Context, r Request, body any) error {
 
 func (c *client) newID() string {
 	c.next++
-	return fmt.Sprintf("msg_%s-%d", c.notes.Client, c.next)
+	return c.idPrefix() + strconv.Itoa(c.next)
 }
+
+// idPrefix begins the ids of the client's messages, and of no other's.
+func (c *client) idPrefix() string { return "msg_" + c.notes.Client + "-" }
 
 // replay resumes the session on an edge once more, has it shown from the first number up to the last one, and notes
 // that too. It must not run beside run.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arcp-nats/arcp/credential"
 	"github.com/arcp-nats/arcp/internal/cutproxy"
 	"github.com/arcp-nats/arcp/jetstream"
 )
@@ -26,6 +27,8 @@ const (
 	maxAttempts = 6
 	// logBytes is the size of the log between the faults that fill it.
 	logBytes = 2 << 30
+	// sealKey is the name of the file with the key that seals credentials.
+	sealKey = "seal.key"
 )
 
 // Size is how many processes a cluster has. NATS must be 1 or 3.
@@ -35,6 +38,7 @@ type Size struct{ Edges, Workers, NATS int }
 // workers and NATS.
 type Cluster struct {
 	size     Size
+	issuer   string
 	nats     []*node
 	edges    []*node
 	workers  []*node
@@ -47,10 +51,10 @@ type Cluster struct {
 }
 
 // StartCluster starts the processes of a program file in a folder, and waits until all are ready. tokens is the content
-// of the edges' token file. Close ends them.
-func StartCluster(ctx context.Context, file, dir, tokens string, size Size) (_ *Cluster, err error) {
+// of the edges' token file, issuer the URL of an issuer of credentials. Close ends them.
+func StartCluster(ctx context.Context, file, dir, tokens, issuer string, size Size) (_ *Cluster, err error) {
 	c := &Cluster{
-		size:     size,
+		size: size, issuer: issuer,
 		topology: jetstream.Topology{Shards: 1, Replicas: size.NATS, MaxBytes: logBytes},
 	}
 	defer func() {
@@ -60,6 +64,9 @@ func StartCluster(ctx context.Context, file, dir, tokens string, size Size) (_ *
 	}()
 	tokenFile := filepath.Join(dir, "tokens")
 	if err := os.WriteFile(tokenFile, []byte(tokens), 0o600); err != nil {
+		return nil, fmt.Errorf("chaos: %w", err)
+	}
+	if err := credential.CreateKeyFile(filepath.Join(dir, sealKey)); err != nil {
 		return nil, fmt.Errorf("chaos: %w", err)
 	}
 	addresses, err := c.startNATS(ctx, file, dir)
@@ -127,7 +134,7 @@ func (c *Cluster) startEdge(ctx context.Context, i int, file, dir, tokens string
 	name := edgeName(i)
 	n, err := newNode(dir, name, file, "__edge", "--nats", servers, "--listen", hostPort(ports[0]), "--name", name,
 		"--token-file", tokens, "--replicas", strconv.Itoa(c.size.NATS), "--log-max-bytes", strconv.Itoa(logBytes),
-		"--drain-timeout", drainTimeout.String())
+		"--credential-endpoint", c.issuer, "--seal-key-file", filepath.Join(dir, sealKey), "--drain-timeout", drainTimeout.String())
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ type Evidence struct {
 	Log []*record.Record
 	// BadStops says of processes that were told to stop how they failed to.
 	BadStops []string
+	// Issued are the credentials of jobs, as their issuer knows them.
+	Issued []Issued
 	// MaxAttempts is how often a job may be started.
 	MaxAttempts int
 	// Slack bounds the time in which somebody may not have heard of what happened elsewhere: the longest that a fault
@@ -43,11 +45,17 @@ type Request struct {
 	Tool      string
 	Arguments json.RawMessage
 	Key       string
+	Lease     json.RawMessage // compact
 	// Owned: the key is the client's own, and the client asks until it is answered.
 	Owned bool
 
-	// Job is the job that a cancel is for.
+	// Job is the job that a cancel, an answer to a request for a permission, or a job.subscribe is for.
 	Job string
+	// Answers is the request for a permission that is answered.
+	Answers string
+	// Of a job.subscribe: whether it asks for what was, and after which number.
+	History bool
+	After   uint64
 	// Of a subscribe: the types it asks for, and the message that its history is to begin after, if any.
 	Types []string
 	Since string
@@ -57,8 +65,19 @@ type Request struct {
 	// stores, and Private says that no other session knows of it.
 	Artifact, Content string
 	Private           bool
+	// Stream is what a stream.open, stream.chunk or stream.close is about.
+	Stream string
 	// Note is the number of an event.emit, from 1.
 	Note int
+}
+
+// Issued is a credential.
+type Issued struct {
+	ID, Value, Job, Session, Principal string
+	// At is when it was minted.
+	At time.Time
+	// Revoked is when that was asked for first; zero: it never was.
+	Revoked time.Time
 }
 
 // Link is one connection of a session.
@@ -77,6 +96,7 @@ type frame struct {
 	Timestamp      time.Time       `json:"timestamp"`
 	SessionID      string          `json:"session_id"`
 	JobID          string          `json:"job_id"`
+	ParentJobID    string          `json:"parent_job_id"`
 	CorrelationID  string          `json:"correlation_id"`
 	IdempotencyKey string          `json:"idempotency_key"`
 	SubscriptionID string          `json:"subscription_id"`
@@ -104,7 +124,17 @@ type payload struct {
 	ResultSize  int             `json:"result_size"`
 	ResultRef   artifactRef     `json:"result_ref"`
 	Artifact    artifactRef     `json:"artifact"`
-	Details     struct {
+	Permission  string          `json:"permission"`
+	Resource    string          `json:"resource"`
+	Operation   string          `json:"operation"`
+	Unit        string          `json:"unit"`
+	Replayed    bool            `json:"replayed"`
+	Retryable   bool            `json:"retryable"`
+	Credentials []struct {
+		ID    string `json:"id"`
+		Value string `json:"value"`
+	} `json:"credentials"`
+	Details struct {
 		Retryable bool `json:"retryable"`
 	} `json:"details"`
 }

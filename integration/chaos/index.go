@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/arcp-nats/arcp/edge/view"
-	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -94,15 +93,12 @@ func (x *index) untold(v *view.View) bool {
 
 // end returns the record that ends a job as clients see it: not one of an attempt that was given up.
 func (x *index) end(job string) *record.Record {
-	attempt := 0
+	var run view.Run
 	for _, r := range x.events[job] {
-		if r.Attempt > 0 && r.Attempt < attempt {
+		if !run.Hear(r) {
 			continue
 		}
 		for typ := range r.Lines() {
-			if typ == envelope.TypeJobStarted {
-				attempt = max(attempt, r.Attempt)
-			}
 			if terminal(string(typ)) {
 				return r
 			}

@@ -70,15 +70,23 @@ func (s *socket) close() {
 	<-s.done
 }
 
+// message is an envelope as a client writes it.
+type message struct {
+	Version     string `json:"arcp"`
+	ID          string `json:"id"`
+	Timestamp   string `json:"timestamp"`
+	Type        string `json:"type"`
+	JobID       string `json:"job_id,omitempty"`
+	Stream      string `json:"stream_id,omitempty"`
+	Correlation string `json:"correlation_id,omitempty"`
+	Key         string `json:"idempotency_key,omitempty"`
+	Payload     any    `json:"payload"`
+}
+
 // send writes an envelope.
-func (s *socket) send(ctx context.Context, id, typ string, payload any, key string) error {
-	message := map[string]any{
-		"arcp": "1.1", "id": id, "timestamp": time.Now().UTC().Format(time.RFC3339Nano), "type": typ, "payload": payload,
-	}
-	if key != "" {
-		message["idempotency_key"] = key
-	}
-	data, err := json.Marshal(message)
+func (s *socket) send(ctx context.Context, m message) error {
+	m.Version, m.Timestamp = "1.1", time.Now().UTC().Format(time.RFC3339Nano)
+	data, err := json.Marshal(&m)
 	if err != nil {
 		return fmt.Errorf("chaos: %w", err)
 	}

@@ -118,7 +118,8 @@ func (r *Report) save(dir string) error {
 		fmt.Fprintln(&schedule, f)
 	}
 	files := map[string][]byte{
-		"report.txt": []byte(r.text(len(r.Violations)) + "\n"), "schedule.txt": schedule.Bytes(), "log.txt": logText(r.evidence.Log),
+		"credentials.txt": credentialText(r.evidence.Issued),
+		"report.txt":      []byte(r.text(len(r.Violations)) + "\n"), "schedule.txt": schedule.Bytes(), "log.txt": logText(r.evidence.Log),
 	}
 	for _, s := range r.evidence.Sessions {
 		files[s.Client+".txt"] = sessionText(s)
@@ -139,6 +140,16 @@ func logText(log []*record.Record) []byte {
 		for _, line := range r.Lines() {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
+	}
+	return b.Bytes()
+}
+
+// credentialText shows what was issued.
+func credentialText(all []Issued) []byte {
+	var b bytes.Buffer
+	for i := range all {
+		data, _ := json.Marshal(&all[i]) // texts and times
+		fmt.Fprintf(&b, "%s\n", data)
 	}
 	return b.Bytes()
 }

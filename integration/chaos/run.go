@@ -58,14 +58,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	for _, p := range principals {
 		fmt.Fprintf(&tokens, "%s %s\n", tokenOf(p), p)
 	}
-	cluster, err := StartCluster(ctx, o.File, o.Dir, tokens.String(), size)
+	mint := startIssuer(o.Seed)
+	defer mint.close()
+	cluster, err := StartCluster(ctx, o.File, o.Dir, tokens.String(), mint.server.URL, size)
 	if err != nil {
 		return nil, err
 	}
 	defer cluster.Close()
 	o.Say(fmt.Sprintf("%d edges, %d workers and %d NATS servers run after %v", size.Edges, size.Workers, size.NATS, since(began)))
 
-	r := &run{Options: o, cluster: cluster, faults: faults}
+	r := &run{Options: o, cluster: cluster, issuer: mint, faults: faults}
 	r.clients = r.newClients()
 	if err := r.trouble(ctx); err != nil {
 		return nil, err
@@ -87,6 +89,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type run struct {
 	Options
 	cluster *Cluster
+	issuer  *issuer
 	faults  []Fault
 	clients []*client
 
@@ -206,6 +209,9 @@ func (r *run) unsettled() (what []string) {
 			what = append(what, c.notes.Client+" waits for jobs or answers")
 		}
 	}
+	if left := r.issuer.outstanding(); left != "" {
+		what = append(what, "credentials are not revoked: "+left)
+	}
 	return what
 }
 
@@ -236,7 +242,7 @@ func (r *run) unshown(log []*record.Record) (what []string) {
 
 // evidence collects the notes. The clients must have stopped.
 func (r *run) evidence() *Evidence {
-	e := &Evidence{BadStops: r.badStops, MaxAttempts: maxAttempts, Slack: slack}
+	e := &Evidence{BadStops: r.badStops, Issued: r.issuer.issued(), MaxAttempts: maxAttempts, Slack: slack}
 	for _, c := range r.clients {
 		e.Sessions = append(e.Sessions, c.notes)
 	}

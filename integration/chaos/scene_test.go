@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -23,6 +24,9 @@ type scene struct {
 	t   *testing.T
 	e   *Evidence
 	now time.Time
+
+	lease   json.RawMessage   // of the next invocation
+	credits map[string]string // what is put into the acceptances of jobs when they are shown first
 }
 
 // The sessions of a scene. The first two are alice's.
@@ -33,7 +37,7 @@ const (
 )
 
 func newScene(t *testing.T) *scene {
-	s := &scene{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), e: &Evidence{MaxAttempts: 3, Slack: 10 * time.Second}}
+	s := &scene{t: t, credits: make(map[string]string), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), e: &Evidence{MaxAttempts: 3, Slack: 10 * time.Second}}
 	for i, principal := range []string{"alice", "alice", "bob"} {
 		s.e.Sessions = append(s.e.Sessions, &Session{
 			Client: fmt.Sprintf("client-%d", i+1), Principal: principal, ID: fmt.Sprintf("sess_%d", i+1), Secret: "secret-of-" + principal,
@@ -78,7 +82,9 @@ func (s *scene) ask(session int, r Request) {
 // invoke asks for a job, which is accepted.
 func (s *scene) invoke(session int, job, tool, arguments, key string) {
 	request := "msg_" + job
-	s.ask(session, Request{ID: request, Type: "tool.invoke", Tool: tool, Arguments: json.RawMessage(arguments), Key: key, Owned: key != ""})
+	s.ask(session, Request{
+		ID: request, Type: "tool.invoke", Tool: tool, Arguments: json.RawMessage(arguments), Lease: s.lease, Key: key, Owned: key != "",
+	})
 	s.accept(session, request, job, tool, arguments, key)
 }
 
@@ -86,7 +92,12 @@ func (s *scene) invoke(session int, job, tool, arguments, key string) {
 func (s *scene) accept(session int, request, job, tool, arguments, key string) {
 	sub := s.place(session, job)
 	sub.Lane, sub.Queue, sub.Tool = subjects.Invoke, "demo", tool+"@1"
-	command := s.envelope(session, "tool.invoke", "", job, map[string]any{"tool": tool, "arguments": json.RawMessage(arguments)})
+	asked := map[string]any{"tool": tool, "arguments": json.RawMessage(arguments)}
+	if s.lease != nil {
+		asked["lease_request"] = s.lease
+		s.lease = nil
+	}
+	command := s.envelope(session, "tool.invoke", "", job, asked)
 	command.ID, command.IdempotencyKey = envelope.MessageID(request), key
 	s.record(sub, 0, s.envelope(session, "job.accepted", request, job, map[string]any{"job_id": job}), command)
 }
@@ -199,8 +210,15 @@ func (s *scene) show() {
 	log := newIndex(s.e.Log)
 	for _, who := range s.e.Sessions {
 		var all [][]byte
+		var first [][]byte // as all was shown at first: with credentials
 		log.fold(who.ID, func(f view.Frame) bool {
-			all = append(all, envelope.AppendSeq(nil, f.Line, f.Seq))
+			data := envelope.AppendSeq(nil, f.Line, f.Seq)
+			all = append(all, data)
+			e := decode(data)
+			if credit := s.credits[e.JobID]; credit != "" && e.Type == "job.accepted" && e.IdempotencyKey == "" {
+				data = bytes.Replace(data, []byte(`"payload":{`), []byte(`"payload":{`+credit+`,`), 1)
+			}
+			first = append(first, data)
 			return true
 		})
 		half := len(all) / 2
@@ -208,7 +226,7 @@ func (s *scene) show() {
 		for i, part := range []struct {
 			from   int
 			frames [][]byte
-		}{{0, all[:half]}, {half, all[half:]}, {0, all}} {
+		}{{0, first[:half]}, {half, first[half:]}, {0, all}} {
 			greeting := "session.resumed"
 			if i == 0 {
 				greeting = "session.accepted"
@@ -288,6 +306,7 @@ func (s *scene) honest() {
 	s.said(bobOne, "job_artifact", 1, "artifact.ref", map[string]any{"artifact": map[string]any{"artifact_id": "art_9", "size": 3}})
 	s.said(bobOne, "job_artifact", 1, "job.completed", map[string]any{"result_ref": map[string]any{"artifact_id": "art_9", "size": 3}})
 
+	s.honestLeases()
 	s.invoke(bobOne, "job_fail", "fail", `{"code":"NOT_FOUND"}`, "")
 	s.started(bobOne, "job_fail", 1)
 	s.said(bobOne, "job_fail", 1, "job.failed", map[string]any{"code": "NOT_FOUND", "message": "as asked"})

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +23,7 @@ const (
 type call struct {
 	tool      string
 	arguments json.RawMessage
+	lease     json.RawMessage
 	key       string
 }
 
@@ -33,6 +34,7 @@ type work struct {
 	asked  map[string]pendingCall // keyed calls without an answer, by key
 	open   map[string]bool        // jobs of the session that have not ended
 	doomed map[string]time.Time   // those of them that never end by themselves; when to cancel next
+	feeds  map[string]int         // chunks to stream to the job that a message asks for, by message id
 	count  int                    // of invocations
 	chores []chore
 }
@@ -46,7 +48,7 @@ type pendingCall struct {
 func newWork(s *shared) *work {
 	return &work{
 		shared: s, calls: make(map[string]call), asked: make(map[string]pendingCall),
-		open: make(map[string]bool), doomed: make(map[string]time.Time), chores: newChores(),
+		feeds: make(map[string]int), open: make(map[string]bool), doomed: make(map[string]time.Time), chores: newChores(),
 	}
 }
 
@@ -57,11 +59,15 @@ type shared struct {
 	taken map[string][]call   // those of them that were accepted
 	jobs  map[string][]string // accepted jobs, by principal
 
-	artifacts map[string][]string // by principal
+	artifacts map[string][]string   // by principal
+	questions map[string][]question // by principal
 }
 
 func newShared() *shared {
-	return &shared{keys: make(map[string][]call), taken: make(map[string][]call), jobs: make(map[string][]string), artifacts: make(map[string][]string)}
+	return &shared{
+		keys: make(map[string][]call), taken: make(map[string][]call), jobs: make(map[string][]string),
+		artifacts: make(map[string][]string), questions: make(map[string][]question),
+	}
 }
 
 func (s *shared) accepted(principal string, c call, job string) {
@@ -123,8 +129,11 @@ func (c *client) asked(r *Request) {
 	if r.Type != "tool.invoke" {
 		return
 	}
-	it := call{tool: r.Tool, arguments: r.Arguments, key: r.Key}
+	it := call{tool: r.Tool, arguments: r.Arguments, lease: r.Lease, key: r.Key}
 	c.work.calls[r.ID] = it
+	if it.tool == "collect" {
+		c.work.feeds[r.ID] = chunksFed(it.arguments)
+	}
 	if pending, ok := c.work.asked[r.Key]; ok {
 		pending.again = r.At.Add(askAgain)
 		c.work.asked[r.Key] = pending
@@ -138,6 +147,11 @@ func (c *client) learn(f *frame) {
 		chore.learn(c, f)
 	}
 	switch {
+	case f.Type == "job.accepted" && f.ParentJobID != "":
+		if strings.HasPrefix(f.CorrelationID, c.idPrefix()) { // else of a job of another session, which is watched
+			w.open[f.JobID] = true
+			w.shared.accepted(c.notes.Principal, call{}, f.JobID)
+		}
 	case f.Type == "job.accepted":
 		it, ours := w.calls[f.CorrelationID]
 		if !ours {
@@ -147,7 +161,7 @@ func (c *client) learn(f *frame) {
 		delete(w.asked, it.key)
 		if f.IdempotencyKey == "" { // not the repeated acceptance of a job that may be another session's
 			w.open[f.JobID] = true
-			if it.tool == "sleep" && sleepsLong(it.arguments) {
+			if sleepsLong(it) {
 				w.doomed[f.JobID] = time.Now().Add(between(c.random, 0, 2*time.Second))
 			}
 			w.shared.accepted(c.notes.Principal, it, f.JobID)
@@ -155,20 +169,27 @@ func (c *client) learn(f *frame) {
 	case f.terminal():
 		delete(w.open, f.JobID)
 		delete(w.doomed, f.JobID)
-		if it, ours := w.calls[f.CorrelationID]; ours && f.JobID == "" {
+		if it, ours := w.calls[f.CorrelationID]; ours { // it was refused: what is accepted is not among them
 			delete(w.calls, f.CorrelationID)
-			if pending, asked := w.asked[it.key]; asked && bytes.Equal(pending.call.arguments, it.arguments) {
-				delete(w.asked, it.key) // refused: the key is another request's
+			if pending, asked := w.asked[it.key]; asked && !f.read().Retryable && bytes.Equal(pending.call.arguments, it.arguments) {
+				delete(w.asked, it.key) // the key is another request's
 			}
 		}
 	}
 }
 
-func sleepsLong(arguments json.RawMessage) bool {
-	var a struct {
-		MS int `json:"ms"`
+// sleepsLong tells whether a job never ends by itself, or waits for one that does not.
+func sleepsLong(it call) bool {
+	if it.lease != nil && it.tool == "sleep" {
+		return false // its lease ends
 	}
-	return json.Unmarshal(arguments, &a) == nil && a.MS == doomedMS
+	var a struct {
+		MS        int `json:"ms"`
+		Arguments struct {
+			MS int `json:"ms"`
+		} `json:"arguments"`
+	}
+	return json.Unmarshal(it.arguments, &a) == nil && (a.MS == doomedMS || a.Arguments.MS == doomedMS)
 }
 
 // act does one piece of work. It is false when the connection is lost, or given up.
@@ -238,63 +259,16 @@ func (c *client) act(ctx context.Context) bool {
 const unknownJob = "job_00000000000000000000000000"
 
 func (c *client) invoke(ctx context.Context, it call) error {
-	return c.sendOne(ctx, Request{Type: "tool.invoke", Tool: it.tool, Arguments: it.arguments, Key: it.key, Owned: c.work.asked[it.key].key != ""},
-		map[string]any{"tool": it.tool, "arguments": it.arguments})
+	body := map[string]any{"tool": it.tool, "arguments": it.arguments}
+	if it.lease != nil {
+		body["lease_request"] = it.lease
+	}
+	return c.sendOne(ctx, Request{
+		Type: "tool.invoke", Tool: it.tool, Arguments: it.arguments, Lease: it.lease, Key: it.key, Owned: c.work.asked[it.key].key != "",
+	}, body)
 }
 
 func (c *client) cancel(ctx context.Context, job string) error {
 	return c.sendOne(ctx, Request{Type: "cancel", Job: job},
 		map[string]any{"target": "job", "target_id": job, "reason": "chaos", "deadline_ms": 1000})
-}
-
-// newCall draws an invocation.
-func (c *client) newCall() call {
-	r := c.random
-	var tool string
-	var args map[string]any
-	switch n := r.IntN(100); {
-	case n < 25:
-		tool, args = "echo", map[string]any{"number": r.IntN(1000)}
-	case n < 45:
-		tool, args = "count", map[string]any{"to": 5 + r.IntN(40), "every_ms": 5 + r.IntN(50)}
-	case n < 54:
-		tool, args = "attempt", map[string]any{"to": 10 + r.IntN(30), "every_ms": 20 + r.IntN(60), "checkpoint_every": 1 + r.IntN(6)}
-	case n < 70:
-		tool, args = "log", map[string]any{"lines": 20 + r.IntN(300)}
-	case n < 80:
-		tool, args = "sleep", map[string]any{"ms": r.IntN(1500)}
-	case n < 87:
-		tool, args = "sleep", map[string]any{"ms": doomedMS}
-	case n < 91:
-		tool, args = said(r)
-	case n < 95:
-		tool, args = "fail", map[string]any{"code": "NOT_FOUND", "message": "as asked"}
-	default:
-		tool, args = "panic", map[string]any{}
-	}
-	it := call{tool: tool, arguments: c.arguments(args)}
-	c.work.count++
-	if r.IntN(3) > 0 {
-		it.key = fmt.Sprintf("key-%s-%d", c.notes.Client, c.work.count)
-	}
-	return it
-}
-
-// said draws an invocation of a tool that says more than its value: chunks of a result, a stream, an artifact.
-func said(r *rand.Rand) (tool string, args map[string]any) {
-	switch r.IntN(3) {
-	case 0:
-		return "chunks", map[string]any{"count": 1 + r.IntN(40), "bytes": r.IntN(2000), "encoding": []string{"utf8", "base64"}[r.IntN(2)]}
-	case 1:
-		return "stream", map[string]any{"kind": []string{"text", "binary", "event", "thought"}[r.IntN(4)], "chunks": r.IntN(30), "every_ms": r.IntN(40)}
-	default:
-		return "artifact", map[string]any{"bytes": r.IntN(maxContent), "media_type": "text/x"}
-	}
-}
-
-// arguments adds the principal's secret, and encodes.
-func (c *client) arguments(args map[string]any) json.RawMessage {
-	args["owner"] = c.notes.Secret
-	data, _ := json.Marshal(args) // numbers and texts
-	return data
 }
