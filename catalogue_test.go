@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -90,6 +91,17 @@ func TestRulesThatAreCitedAreDefined(t *testing.T) {
 				t.Errorf("%s cites %s, which docs/protocol.md does not define", f.path, name)
 			}
 		}
+	}
+}
+
+// TestWhatIsBetterIsShown: each point in which this runtime does better than 2.0.0 names a test. That the tests are there is
+// for TestTestsThatAreNamedExist.
+func TestWhatIsBetterIsShown(t *testing.T) {
+	row := regexp.MustCompile("(?m)^\\| (\\d+) \\| [^|]+ \\| [^|]+ \\| `Test\\w+`[^|]*\\|$")
+	rows := row.FindAllStringSubmatch(allPages(t)["docs/protocol.md"], -1)
+	require.Len(t, rows, 36)
+	for i, match := range rows {
+		require.Equal(t, strconv.Itoa(i+1), match[1])
 	}
 }
 

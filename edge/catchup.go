@@ -147,7 +147,7 @@ func (s *session) waitRoom(told *bool) bool {
 		select {
 		case <-s.roomed:
 		case <-slow.C:
-			if *told {
+			if *told || s.throttled() {
 				continue
 			}
 			*told = true
@@ -162,6 +162,13 @@ func (s *session) waitRoom(told *bool) bool {
 		}
 	}
 	return s.conn.ctx.Err() == nil
+}
+
+// throttled reports whether the client wants to be behind.
+func (s *session) throttled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.throttle.active()
 }
 
 // backpressure tells the client how the way to it fares, out of band: in the log it would wait behind what it is about.

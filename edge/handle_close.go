@@ -39,6 +39,7 @@ func (s *session) wind(msg *envelope.Envelope, reason string, last *envelope.Ses
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing, s.lastWord = true, last
+	s.unthrottle()
 	s.finishClose()
 }
 

@@ -162,6 +162,7 @@ func init() {
 		envelope.TypeCancel:              handleCancel,
 		envelope.TypeInterrupt:           handleInterrupt,
 		envelope.TypeResume:              handleReplay,
+		envelope.TypeBackpressure:        handleBackpressure,
 		envelope.TypeToolInvoke:          handleInvoke,
 		envelope.TypeJobSubscribe:        handleJobSubscribe,
 		envelope.TypeJobUnsubscribe:      handleJobUnsubscribe,

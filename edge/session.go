@@ -92,7 +92,8 @@ type session struct {
 	attacher    attacher     // answers job.subscribe and job.unsubscribe
 	renewals    renewals     // keeps the client's proof of identity fresh
 
-	again *replay // that catchUp is to do; nil for none
+	throttle throttle // what the client has asked for
+	again    *replay  // that catchUp is to do; nil for none
 
 	goal        uint64 // goalReached is closed when the view has come to this position
 	goalPlace   view.Place

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"time"
+
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -35,11 +37,20 @@ func (s *session) render(f view.Frame) frame {
 
 func (s *session) queue(n numbered) (full bool) {
 	s.sent = n.seq
+	if s.throttle.active() {
+		s.throttle.spend(time.Now())
+		if s.throttle.timer == nil {
+			defer s.passOn()
+		}
+	}
 	return s.conn.out.pushEvent(n.frame) || !s.fits(n.seq+1)
 }
 
-// fits reports whether the window lets the envelope of a number through.
+// fits reports whether the window, and what the client has asked for, let the envelope of a number through.
 func (s *session) fits(seq uint64) bool {
+	if s.throttle.active() && s.throttle.holds(time.Now()) {
+		return false
+	}
 	size := s.srv.cfg.AckWindow
 	return size == 0 || seq-s.acked <= uint64(size)
 }

@@ -27,7 +27,7 @@ func Test_5_Codes(t *testing.T) {
 }
 
 // Section 5: aliases are read and not written; EX-4: nothing else is read.
-func Test_5_AliasesAndUnknownCodes(t *testing.T) {
+func Test_EX_4_AliasesAndUnknownCodes(t *testing.T) {
 	for alias, want := range map[string]Code{"RATE_LIMITED": CodeResourceExhausted, "INTERNAL_ERROR": CodeInternal} {
 		e := &Envelope{Type: TypeNack, Payload: json.RawMessage(`{"code":"` + alias + `","message":"m"}`)}
 		nack, err := DecodePayload[Nack](e)

@@ -264,8 +264,8 @@ func TestTI3NothingIsAcceptedBeforeItsCredentials(t *testing.T) {
 	i.allRevoked(t)
 }
 
-// TestCR4RevokedAfterEveryKindOfEnd: whatever ends the job.
-func TestCR4RevokedAfterEveryKindOfEnd(t *testing.T) {
+// TestCR4AndJB4RevokedAfterEveryKindOfEnd: whatever ends the job.
+func TestCR4AndJB4RevokedAfterEveryKindOfEnd(t *testing.T) {
 	c, i, e := newCredentialStack(t)
 	p := wstest.Dial(t, e.url)
 	p.Open(aliceToken)

@@ -46,9 +46,9 @@ func only(t *testing.T, name string, h worker.Handler) func(*worker.Worker) {
 	}
 }
 
-// TestDelegatedJobsAreJobsOfTheSession: the client sees them as its own, listed with their parent, once, and the same on
+// TestJB8DelegatedJobsAreJobsOfTheSession: the client sees them as its own, listed with their parent, once, and the same on
 // another edge.
-func TestDelegatedJobsAreJobsOfTheSession(t *testing.T) {
+func TestJB8DelegatedJobsAreJobsOfTheSession(t *testing.T) {
 	c, e := newStack(t)
 	other := c.edge("edge-2", nil)
 	e.knows(t, "delegate")

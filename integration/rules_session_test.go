@@ -85,10 +85,8 @@ func TestTR5RepliesCarryTheTrueSession(t *testing.T) {
 
 func TestTR6WhatHasNoHandlerIsRefused(t *testing.T) {
 	_, _, p, _ := session(t)
-	for typ, payload := range map[string]map[string]any{
-		"backpressure": {"desired_rate_per_second": 1},
-	} {
-		id := p.Send(typ, payload)
+	for _, typ := range []string{"agent.delegate", "agent.handoff", "checkpoint.create"} {
+		id := p.Send(typ, map[string]any{})
 		m := p.Expect("nack")
 		require.Equal(t, id, m["correlation_id"], typ)
 		require.Equal(t, "UNIMPLEMENTED", m.Payload()["code"], typ)
