@@ -145,6 +145,7 @@ func (s *session) notStored(cause envelope.MessageID, err error) {
 	details := json.RawMessage(`{"retryable":false}`)
 	if isRetryable(code, err) {
 		details = retryLater
+		s.conn.dedup.forget(cause)
 	}
 	s.logger.Warn("the log did not take a record", "code", code, "error", err)
 	s.conn.send(s.newNack(cause, code, errorText(err), details))

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/sha256"
+	"sync"
 
 	"github.com/arcp-nats/arcp/envelope"
 )
@@ -13,9 +14,10 @@ const (
 	dedupIDMax = 64
 )
 
-// dedup remembers the last ids received on one connection, first in first out (open dialect TR-2). It is not safe
-// for concurrent use: the connection's reader owns it.
+// dedup remembers the last ids received on one connection, first in first out (open dialect TR-2). It is safe for
+// concurrent use.
 type dedup struct {
+	mu   sync.Mutex
 	seen map[string]struct{}
 	ring []string
 	next int
@@ -23,11 +25,9 @@ type dedup struct {
 
 // repeated reports whether id is remembered, and remembers it.
 func (d *dedup) repeated(id envelope.MessageID) bool {
-	key := string(id)
-	if len(key) > dedupIDMax {
-		sum := sha256.Sum256([]byte(key))
-		key = string(sum[:])
-	}
+	key := dedupKey(id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if _, known := d.seen[key]; known {
 		return true
 	}
@@ -43,4 +43,19 @@ func (d *dedup) repeated(id envelope.MessageID) bool {
 	}
 	d.seen[key] = struct{}{}
 	return false
+}
+
+// forget lets an id come again: the message had no effect, and its sender was told that it can try again.
+func (d *dedup) forget(id envelope.MessageID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.seen, dedupKey(id)) // its place in the ring is used again in its turn
+}
+
+func dedupKey(id envelope.MessageID) string {
+	if len(id) <= dedupIDMax {
+		return string(id)
+	}
+	sum := sha256.Sum256([]byte(id))
+	return string(sum[:])
 }

@@ -20,6 +20,9 @@ func TestTR2DedupIsBounded(t *testing.T) {
 	require.Len(t, d.seen, dedupSize)
 	require.True(t, d.repeated(id(2*dedupSize)), "the oldest that is remembered")
 	require.False(t, d.repeated(id(2*dedupSize-1)), "first in, first out")
+	d.forget(id(3*dedupSize - 1))
+	require.False(t, d.repeated(id(3*dedupSize-1)), "it was refused for now")
+	require.True(t, d.repeated(id(3*dedupSize-1)))
 }
 
 func TestTR2LongIDsAreRememberedShort(t *testing.T) {

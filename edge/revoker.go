@@ -230,9 +230,9 @@ func (r *revoker) name(ctx context.Context, id string, g *grant, revision *uint6
 	switch {
 	case len(credentials) > 0:
 		g.IDs = idsOf(credentials)
-	case credential.Refused(err):
+	case credential.Refused(err) && !isRetryable(envelope.CodeOf(err), err):
 		return nil // there is nothing
-	case err != nil:
+	case err != nil: // a refusal for now says nothing about what was issued before
 		return err
 	}
 	*revision, err = r.p.ledger.update(ctx, id, g, *revision)

@@ -34,6 +34,20 @@ func TestCR3ALostAnswerLeavesNothing(t *testing.T) {
 	i.allRevoked(t)
 }
 
+// TestCR3WhatIsRefusedForNowIsAskedAgain: the answer was lost, and when the edge asks what was issued, it is refused for now.
+// That says nothing about what was issued before.
+func TestCR3WhatIsRefusedForNowIsAskedAgain(t *testing.T) {
+	c, i, e := newCredentialStack(t)
+	i.with(func() { i.lose, i.later = 1, true })
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	invokeLeased(p, "echo", 1)
+	require.Equal(t, "UNAVAILABLE", p.Expect("job.failed").Payload()["code"])
+	i.allRevoked(t)
+	require.Eventually(t, func() bool { return len(c.grants()) == 0 }, wstest.Wait, 5*time.Millisecond)
+	i.with(func() { require.False(t, i.later, "it was refused once") })
+}
+
 // TestCR3ACrashBeforeTheJobIsStoredIsHealed: what the ledger says when an edge died while it asked, and after it was
 // answered, and no invocation was stored.
 func TestCR3ACrashBeforeTheJobIsStoredIsHealed(t *testing.T) {

@@ -31,6 +31,7 @@ type issuer struct {
 	asked   []map[string]any  // the bodies
 	lose    int               // answers to POST that get lost
 	refuse  string            // what POST is answered with instead
+	later   bool              // after an answer that gets lost, the next POST is refused for now
 	deaf    bool              // DELETE fails
 	gate    chan struct{}     // nil or: POST waits until it is closed
 }
@@ -68,6 +69,10 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		delete(i.issued, id)
 		i.revoked[id]++
+	case i.later && len(i.asked) == 1:
+		i.later = false
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"code":"UNAVAILABLE","message":"later","retryable":true}`)
 	case i.refuse != "":
 		w.WriteHeader(http.StatusPaymentRequired)
 		_, _ = io.WriteString(w, i.refuse)

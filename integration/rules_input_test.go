@@ -174,7 +174,7 @@ func TestAChunkThatTheLogDidNotTakeCanBeSentAgain(t *testing.T) {
 	config.MaxBytes = room
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
-	s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, in...)
+	s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, append(in, "id", id)...) // as it was (TR-2)
 	s.say("stream.chunk", obj{"sequence": 1, "data": "b"}, in...)
 	require.Equal(t, []any{"str_1 open", `str_1 "a"`, `str_1 "b"`, "str_last open"}, s.heard(job))
 }
