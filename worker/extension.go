@@ -42,8 +42,8 @@ func (j *Job) Extend(ctx context.Context, extension string, payload any) error {
 
 // Extensions returns what clients say to the job in extensions, of any name, in
 // order: from the first on, in each attempt, and then as it comes. The sequence
-// ends with an error: ctx's cause, or UNAVAILABLE if the log cannot be read. A
-// second loop goes on where the first one left off.
+// ends with an error: ctx's cause, or one of the log's for good. A second loop
+// goes on where the first one left off. While the log is away it waits.
 func (j *Job) Extensions(ctx context.Context) iter.Seq2[Extension, error] {
 	return func(yield func(Extension, error) bool) {
 		for {

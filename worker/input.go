@@ -36,9 +36,9 @@ func (m *StreamMessage) Bytes() ([]byte, error) {
 
 // Input returns what clients stream to the job, in order: from the first message
 // on, in each attempt, and then as it comes. Each chunk comes once, also if the
-// client has sent it again. The sequence ends with an error: ctx's cause, or
-// UNAVAILABLE if the log cannot be read. A second loop goes on where the first
-// one left off. There must be one at a time.
+// client has sent it again. While the log is away it waits. The sequence ends
+// with an error: ctx's cause, or one of the log's for good. A second loop goes
+// on where the first one left off. There must be one at a time.
 func (j *Job) Input(ctx context.Context) iter.Seq2[StreamMessage, error] {
 	return func(yield func(StreamMessage, error) bool) {
 		if j.inputs == nil {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
@@ -62,8 +64,9 @@ func (r *inputReader[T]) missed() {
 	}
 }
 
-// next returns what was said next, and waits for it until ctx ends. The error is
-// ctx's cause, or says why the log cannot be read.
+// next returns what was said next, and waits for it, and for the log while that
+// is away, until ctx ends. The error is ctx's cause, or one of the log's that no
+// waiting mends.
 func (r *inputReader[T]) next(ctx context.Context, bus Bus, lane subjects.Subject) (T, error) {
 	for {
 		r.mu.Lock()
@@ -109,16 +112,22 @@ func (r *inputReader[T]) fill(ctx context.Context, bus Bus, lane subjects.Subjec
 		}
 		var found []T
 		more := false
-		err := bus.ReadJob(ctx, lane, func(rec *record.Record) bool {
-			switch {
-			case rec.Seq <= read:
-			case len(found) >= maxUnread:
-				more = true
-			default:
-				found = append(found, r.pick(rec)...)
-				read = rec.Seq
+		err := retry(ctx, func() error {
+			err := bus.ReadJob(ctx, lane, func(rec *record.Record) bool {
+				switch {
+				case rec.Seq <= read: // a read that failed goes on where it was
+				case len(found) >= maxUnread:
+					more = true
+				default:
+					found = append(found, r.pick(rec)...)
+					read = rec.Seq
+				}
+				return !more
+			})
+			if err != nil && !worthAnotherTry(err) {
+				return backoff.Permanent(err)
 			}
-			return !more
+			return err
 		})
 		if err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -106,4 +108,38 @@ func TestAReaderWaitsForWhatItHasHeardOf(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 7, numberOf(t, e))
 	<-said
+}
+
+// TestAReaderWaitsForTheLog: a job that listens to its client does not fail because the log is away for a while.
+func TestAReaderWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		bus := log.bus()
+		lane := subjects.JobInput(newInvocation(t, `{}`, nil).Subject)
+		sayTo(t, log, lane, 7)
+		away := make(chan struct{})
+		bus.cut = away
+		close(away)
+		back := log.bus()
+		later := &laterBus{memBus: bus, then: back, until: time.Now().Add(time.Minute)}
+		reader := inputReader[Extension]{pick: pickExtensions}
+		e, err := reader.next(t.Context(), later, lane)
+		require.NoError(t, err)
+		require.Equal(t, 7, numberOf(t, e))
+		require.GreaterOrEqual(t, time.Now(), later.until)
+	})
+}
+
+// laterBus is away until a time.
+type laterBus struct {
+	*memBus
+	then  *memBus
+	until time.Time
+}
+
+func (b *laterBus) ReadJob(ctx context.Context, s subjects.Subject, fn func(*record.Record) bool) error {
+	if time.Now().Before(b.until) {
+		return b.memBus.ReadJob(ctx, s, fn)
+	}
+	return b.then.ReadJob(ctx, s, fn)
 }

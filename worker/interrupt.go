@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -22,8 +24,9 @@ type Interrupt struct {
 // Interrupts returns the prompts that clients put to the job, oldest first:
 // those that are in the log already, and then the others as they come. Each
 // attempt is given all of them. A handler that does not take them has the 64
-// oldest wait; later ones are dropped. The channel is never closed. It fails
-// with UNAVAILABLE, or ctx's cause, if the log cannot be read.
+// oldest wait; later ones are dropped. The channel is never closed. While the
+// log is away it waits until ctx ends; the error is ctx's cause, or one of the
+// log's for good.
 func (j *Job) Interrupts(ctx context.Context) (<-chan Interrupt, error) {
 	err := j.inbox.load(ctx, j.bus, subjects.JobInput(j.inv.rec.Subject))
 	if err != nil {
@@ -49,12 +52,18 @@ func (i *inbox) load(ctx context.Context, bus Bus, subject subjects.Subject) err
 	}
 	waiting := make(chan Interrupt, maxInterrupts)
 	for {
-		err := bus.ReadJob(ctx, subject, func(r *record.Record) bool {
-			if r.Seq > i.read {
-				i.read = r.Seq
-				take(waiting, r)
+		err := retry(ctx, func() error {
+			err := bus.ReadJob(ctx, subject, func(r *record.Record) bool {
+				if r.Seq > i.read {
+					i.read = r.Seq
+					take(waiting, r)
+				}
+				return true
+			})
+			if err != nil && !worthAnotherTry(err) {
+				return backoff.Permanent(err)
 			}
-			return true
+			return err
 		})
 		if err != nil {
 			return err

@@ -74,7 +74,7 @@ type permits struct {
 //
 // An attempt that asks in the same order as the one before it, which was lost,
 // is given the answers that are there already, and asks for the others anew.
-// Other errors: ctx's cause; UNAVAILABLE, if the log cannot be read;
+// While the log is away it waits. Other errors: ctx's cause;
 // RESOURCE_EXHAUSTED, if 64 grants are in force; INVALID_ARGUMENT.
 func (j *Job) RequestPermission(ctx context.Context, p Permission) (*Grant, error) {
 	if p.Permission == "" {
