@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -25,6 +26,8 @@ type Job struct {
 	id     envelope.JobID
 	result Result
 	err    error
+
+	credentials []envelope.Credential
 }
 
 // Result is how a job was completed: with a value, an artifact, or a stream of result chunks among its events.
@@ -111,6 +114,14 @@ func (j *Job) ID() envelope.JobID {
 	return j.id
 }
 
+// Credentials returns the credentials that the job was accepted with (open dialect CR-2), nil if there are none. They are
+// good until the job has ended. A session that was resumed has those that the replay has shown.
+func (j *Job) Credentials() []envelope.Credential {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.credentials)
+}
+
 // Accepted waits until the job exists and returns its id. The errors are those of Wait.
 func (j *Job) Accepted(ctx context.Context) (envelope.JobID, error) {
 	select {
@@ -162,10 +173,13 @@ func (j *Job) outcome() (Result, error) {
 	return j.result, j.err
 }
 
-func (j *Job) accept(id envelope.JobID) {
+func (j *Job) accept(e *envelope.Envelope) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.id = id
+	j.id = e.JobID
+	if p, err := envelope.DecodePayload[envelope.JobAccepted](e); err == nil {
+		j.credentials = p.Credentials
+	}
 	close(j.accepted)
 }
 

@@ -196,7 +196,7 @@ func (s *Session) accept(r *request, e *envelope.Envelope) {
 		return
 	}
 	r.answer(e, time.Now())
-	r.job.accept(e.JobID)
+	r.job.accept(e)
 	s.mu.Lock()
 	last := s.ended.find(e.JobID)
 	if last == nil {

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"encoding/json"
+	"log/slog"
 	"reflect"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -66,3 +67,12 @@ type Credential struct {
 	Profile     string           `json:"profile,omitzero"`
 	Constraints *Lease           `json:"constraints,omitzero"`
 }
+
+// String shows the credential without its secret.
+func (c Credential) String() string { return "credential " + c.ID + " for " + c.Endpoint }
+
+// GoString is String: no format shows the secret.
+func (c Credential) GoString() string { return c.String() }
+
+// LogValue is String, for a log.
+func (c Credential) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -1,7 +1,10 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"math"
 	"math/big"
 	"strconv"
@@ -164,4 +167,18 @@ func TestLeaseEqual(t *testing.T) {
 	require.False(t, (*Lease)(nil).Equal(a))
 	require.True(t, (*Lease)(nil).Equal(nil))
 	require.False(t, parse(`{"model_use":[]}`).Equal(parse(`{}`)))
+}
+
+// TestCredentialsAreNotPrinted: by no verb, and by no log.
+func TestCredentialsAreNotPrinted(t *testing.T) {
+	c := Credential{ID: "cred_1", Value: "the secret", Endpoint: "https://models.example"}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("got", "credential", c, "pointer", &c, "list", []Credential{c})
+	for _, text := range []string{
+		fmt.Sprint(c), fmt.Sprint(&c), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c), fmt.Sprintf("%+v", []Credential{c}),
+		fmt.Sprintf("%+v", JobAccepted{Credentials: []Credential{c}}), log.String(),
+	} {
+		require.NotContains(t, text, "the secret")
+		require.Contains(t, text, "cred_1")
+	}
 }

@@ -15,15 +15,18 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arcp-nats/arcp/client"
 	"github.com/arcp-nats/arcp/credential"
 	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
 	"github.com/arcp-nats/arcp/jetstream"
 )
 
 // issuer is a credential endpoint. Its answers to one job are the same each time.
 type issuer struct {
-	url string
+	url    string
+	server *httptest.Server
 
 	mu      sync.Mutex
 	issued  map[string]string // secrets by id
@@ -41,7 +44,7 @@ func newIssuer(t testing.TB) *issuer {
 	i := &issuer{issued: map[string]string{}, revoked: map[string]int{}}
 	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
-	i.url = server.URL
+	i.url, i.server = server.URL, server
 	return i
 }
 
@@ -119,12 +122,19 @@ func (i *issuer) allRevoked(t testing.TB) {
 // newCredentialCluster is a cluster whose jobs get credentials from an issuer.
 func newCredentialCluster(t testing.TB) (*cluster, *issuer) {
 	t.Helper()
+	c := newCluster(t)
+	return c, c.issueCredentials()
+}
+
+// issueCredentials has the edges that are started from now on give jobs credentials.
+func (c *cluster) issueCredentials() *issuer {
+	t := c.t
+	t.Helper()
 	i := newIssuer(t)
 	keys := filepath.Join(t.TempDir(), "seal.key")
 	require.NoError(t, credential.CreateKeyFile(keys))
 	ring, err := credential.LoadKeyring(keys)
 	require.NoError(t, err)
-	c := newCluster(t)
 	c.credentials = func(client *jetstream.Client) *edge.Credentials {
 		p, err := credential.NewHTTP(credential.HTTPConfig{Endpoint: i.url, Timeout: 2 * time.Second})
 		require.NoError(t, err)
@@ -133,7 +143,7 @@ func newCredentialCluster(t testing.TB) (*cluster, *issuer) {
 			Provisioner: p, Keys: ring, Ledger: client.KV(jetstream.BucketCredentials), SweepEvery: 300 * time.Millisecond,
 		}
 	}
-	return c, i
+	return i
 }
 
 func newCredentialStack(t testing.TB) (*cluster, *issuer, *testEdge) {
@@ -501,4 +511,27 @@ func TestCR3WhatNobodyTakesIsRevoked(t *testing.T) {
 	q.Until("job.cancelled")
 	require.Equal(t, 1000, q.Closed())
 	require.Eventually(t, func() bool { return len(i.outstanding()) == 0 && len(c.grants()) == 0 }, wstest.Wait, 5*time.Millisecond)
+}
+
+// TestCR2ClientsHaveTheirJobsCredentials: package client hands them out.
+func TestCR2ClientsHaveTheirJobsCredentials(t *testing.T) {
+	_, i, e := newCredentialStack(t)
+	s, err := client.Dial(t.Context(), client.Config{URLs: []string{e.url}, Token: aliceToken})
+	require.NoError(t, err)
+	defer s.Detach()
+	var lease envelope.Lease
+	require.NoError(t, json.Unmarshal([]byte(`{"cost_budget":["USD:0.50"]}`), &lease))
+	job, err := s.Invoke(t.Context(), "sleep", obj{"ms": 600_000}, client.WithLease(&lease))
+	require.NoError(t, err)
+	id, err := job.Accepted(t.Context())
+	require.NoError(t, err)
+	require.Len(t, job.Credentials(), 1)
+	require.Equal(t, "sk-secret-of-cred-"+string(id), job.Credentials()[0].Value)
+	require.NoError(t, s.Cancel(t.Context(), id, "", 0))
+	i.allRevoked(t)
+	plain, err := s.Invoke(t.Context(), "echo", 1)
+	require.NoError(t, err)
+	_, err = plain.Wait(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, plain.Credentials())
 }

@@ -155,6 +155,14 @@ var lives = []struct {
 		p.Until("job.completed")
 		p.Drop()
 	}},
+	{"leased", func(t *testing.T, p *wstest.Peer, _, _ string) {
+		p.Open(aliceToken)
+		invokeUnder(p, until(time.Hour), "echo", 1)
+		require.NotEmpty(t, value(t, p.Until("job.completed")[0]))
+		invokeUnder(p, until(time.Second), "absent", 1)
+		require.Equal(t, "LEASE_EXPIRED", last(p.Until("job.failed")).Payload()["code"])
+		closePolitely(t, p)
+	}},
 	{"never opened", func(t *testing.T, p *wstest.Peer, _, _ string) {
 		p.Send("session.open", wstest.OpenPayload("no such token"))
 		p.Expect("session.rejected")
@@ -173,6 +181,8 @@ func closePolitely(t *testing.T, p *wstest.Peer) {
 func TestI7NothingIsLeftBehind(t *testing.T) {
 	server := start(t, "__nats", "-dir", t.TempDir()) // its memory is not what is measured
 	c := &cluster{t: t, url: server.ready["nats"]}
+	issuer := c.issueCredentials()
+	issuer.server.Config.SetKeepAlivesEnabled(false) // connections that are kept are not what is measured
 	gone := c.worker("worker-gone", func(w *worker.Worker) {
 		require.NoError(t, w.Handle("absent", "1", deaf(nil), worker.Options{}))
 	})
@@ -217,6 +227,9 @@ func TestI7NothingIsLeftBehind(t *testing.T) {
 	info, err := stored.Info(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, info.State.Bytes)
+	issuer.allRevoked(t)
+	require.Eventually(t, func() bool { return len(c.grants()) == 0 }, wstest.Wait, 50*time.Millisecond)
+	c.awaitNoDeadlines(t)
 	t.Logf("goroutines: %d before, %d after; heap: %d KiB before, %d KiB after", idle, goroutines, heap>>10, now>>10)
 }
 
