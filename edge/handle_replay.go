@@ -11,25 +11,19 @@ import (
 
 // handleReplay is the older form of resuming (open dialect RE-10): the session is shown once more what it was shown after a
 // message, each envelope with the number that it has, and then, with a number of its own, an event that says that this was
-// all. What is new meanwhile waits until then, so that nothing comes between. After a job.checkpoint means after the message
-// that says so.
+// all. What is new meanwhile waits until then, so that nothing comes between. After a checkpoint means after the
+// job.checkpoint that names it.
 func handleReplay(c *conn, s *session, msg *envelope.Envelope) {
 	payload, err := envelope.DecodePayload[envelope.Resume](msg)
 	if err != nil {
 		c.receiveBad(s, err)
 		return
 	}
-	r := &replay{msg: msg, after: payload.AfterMessageID, streams: payload.IncludeOpenStreams}
-	switch {
-	case payload.AfterMessageID != "" && payload.CheckpointID != "":
-		s.nack(msg, envelope.CodeInvalidArgument, "payload: after_message_id and checkpoint_id exclude each other")
-		return
-	case payload.CheckpointID != "":
-		r.after = envelope.MessageID(payload.CheckpointID)
-	case payload.AfterMessageID == "":
-		s.nack(msg, envelope.CodeInvalidArgument, "payload: after_message_id or checkpoint_id is required")
+	if (payload.AfterMessageID == "") == (payload.CheckpointID == "") {
+		s.nack(msg, envelope.CodeInvalidArgument, "payload: exactly one of after_message_id and checkpoint_id is to be given")
 		return
 	}
+	r := &replay{msg: msg, after: payload.AfterMessageID, checkpoint: payload.CheckpointID, streams: payload.IncludeOpenStreams}
 	if !s.replayLater(r) {
 		s.nack(msg, envelope.CodeResourceExhausted, "another resume of the session is being worked on, the limit is 1")
 	}
@@ -37,9 +31,10 @@ func handleReplay(c *conn, s *session, msg *envelope.Envelope) {
 
 // replay is a request to be shown something once more.
 type replay struct {
-	msg     *envelope.Envelope
-	after   envelope.MessageID
-	streams bool // the openings of the streams that are open there come first
+	msg        *envelope.Envelope
+	after      envelope.MessageID // one of these two
+	checkpoint string
+	streams    bool // the openings of the streams that are open there come first
 }
 
 // replayLater leaves a replay to the goroutine that catches up. It is false if one is there already.
@@ -95,7 +90,7 @@ func (s *session) replayNow() {
 }
 
 var errReplayLost = envelope.Errorf(envelope.CodeDataLoss,
-	"payload.after_message_id: the log does not hold a message with this id of this session (any longer)")
+	"payload: the log does not hold such a message of this session (any longer)")
 
 // replayAfter shows what follows a message, up to a number. It folds the session from the last state that the client has
 // acknowledged, or if the message stands before that, from the beginning.
@@ -214,10 +209,7 @@ func (r *rerun) look(f view.Frame) {
 	if r.streams {
 		r.note(f)
 	}
-	if !bytes.Contains(f.Line, []byte(r.after)) {
-		return
-	}
-	if e, err := envelope.DecodeStored(f.Line); err != nil || e.ID != r.after {
+	if !r.means(f) {
 		return
 	}
 	r.found = true
@@ -225,6 +217,19 @@ func (r *rerun) look(f view.Frame) {
 		r.push(o.frame)
 	}
 	r.open = nil
+}
+
+// means reports whether an envelope is the one after which the replay begins.
+func (r *replay) means(f view.Frame) bool {
+	if r.checkpoint != "" && f.Type != envelope.TypeJobCheckpoint || !bytes.Contains(f.Line, []byte(string(r.after)+r.checkpoint)) {
+		return false
+	}
+	e, err := envelope.DecodeStored(f.Line)
+	if err != nil || r.checkpoint == "" {
+		return err == nil && e.ID == r.after
+	}
+	saved, err := envelope.DecodePayload[envelope.JobCheckpoint](e)
+	return err == nil && saved.CheckpointID == r.checkpoint
 }
 
 // note keeps the list of the streams that are open.

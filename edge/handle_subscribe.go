@@ -92,7 +92,10 @@ func (s *session) subscription(ctx context.Context, payload *envelope.Subscribe)
 	if err != nil {
 		return nil, err
 	}
-	sub := &view.Subscription{Filter: payload.Filter, Principals: principals, Pos: ends}
+	sub := &view.Subscription{
+		Filter: payload.Filter, Principals: principals, Pos: ends,
+		Checkpoints: slices.Contains(s.capabilities.Extensions, envelope.CheckpointExtension),
+	}
 	if payload.Since == nil {
 		return sub, nil
 	}

@@ -40,13 +40,31 @@ func TestCheckpointsAreShownToWhoNegotiatedThem(t *testing.T) {
 	p.Resume(token(accepted), 0)
 	require.Equal(t, all, p.Until("job.completed"))
 
+	// RE-10: what came after a checkpoint comes again.
+	at := 0
+	for all[at].Type() != "job.checkpoint" {
+		at++
+	}
+	p.Send("resume", obj{"checkpoint_id": all[at].Payload()["checkpoint_id"]})
+	require.Equal(t, all[at+1:], p.Until("job.completed"))
+	require.Equal(t, complete, p.Expect("event.emit").Payload()["name"])
+
+	// Subscribers are told of them if they have negotiated them.
+	sub := subscribe(t, p, obj{"types": []string{"job.checkpoint", "job.completed"}}, "")
 	q := wstest.Dial(t, e.url)
 	q.Open(aliceToken)
+	plain := subscribe(t, q, obj{"types": []string{"job.checkpoint"}}, "")
 	q.Invoke("attempt", arguments)
 	bare := q.Until("job.completed")
+	for range ids {
+		require.Equal(t, "job.checkpoint", event(t, p, sub).Type())
+	}
+	require.Equal(t, "job.completed", event(t, p, sub).Type())
+	q.Send("unsubscribe", obj{"subscription_id": plain})
+	q.Quiet()
 	require.NotContains(t, types(bare), "job.checkpoint")
 	require.Len(t, bare, len(all)-len(ids))
-	require.Equal(t, len(bare), last(bare).Seq())
+	require.Equal(t, len(bare)+1, last(bare).Seq(), "the subscription's answer, and no checkpoint")
 }
 
 // TestCheckpointsOfAWatchedJob: the session that shows the job of another one, by a retry with its key, has asked for

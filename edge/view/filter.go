@@ -40,11 +40,13 @@ var spoken = map[envelope.Type]bool{
 // published returns the envelopes of a record that subscribers may see: what the runtime says, which is the events of
 // jobs and its answers, and what clients say for others. Not the handshake, not the marks of the log, not what clients ask
 // for, and nothing of a job after its end. The first lines of the record are left out, as many as skip says.
-func published(rec *record.Record, skip int) iter.Seq2[envelope.Type, []byte] {
+//
+// Checkpoints of jobs are for those who have negotiated them.
+func published(rec *record.Record, skip int, checkpoints bool) iter.Seq2[envelope.Type, []byte] {
 	return func(yield func(envelope.Type, []byte) bool) {
 		for typ, line := range rec.Lines() {
 			skip--
-			if skip < 0 && public(rec.Subject.Lane, typ) && !yield(typ, line) {
+			if skip < 0 && public(rec.Subject.Lane, typ) && (checkpoints || typ != envelope.TypeJobCheckpoint) && !yield(typ, line) {
 				return
 			}
 			if rec.Subject.Job != "" && terminal(typ) {
@@ -61,8 +63,7 @@ func public(lane subjects.Lane, typ envelope.Type) bool {
 	case subjects.Input:
 		return spoken[typ]
 	default:
-		return !strings.HasPrefix(string(typ), "_") && !strings.HasPrefix(string(typ), "session.") &&
-			typ != envelope.TypeSubscribeEvent && typ != envelope.TypeJobCheckpoint // which is for those who have negotiated it
+		return !strings.HasPrefix(string(typ), "_") && !strings.HasPrefix(string(typ), "session.") && typ != envelope.TypeSubscribeEvent
 	}
 }
 
@@ -74,7 +75,7 @@ func (s *Subscription) matching(rec *record.Record) iter.Seq2[envelope.Type, []b
 	}
 	typesOnly := onlyTypes(f)
 	return func(yield func(envelope.Type, []byte) bool) {
-		for typ, line := range published(rec, skip) {
+		for typ, line := range published(rec, skip, s.Checkpoints) {
 			if !wanted(f.Types, string(typ)) {
 				continue
 			}

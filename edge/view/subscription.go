@@ -35,6 +35,8 @@ type Subscription struct {
 	// Until is, for each shard, where history ends and the present begins. It is empty once the client has been told that
 	// it has all of the history, and if it did not ask for any.
 	Until map[int]uint64 `json:"until,omitempty"`
+	// Checkpoints says that the subscriber has negotiated job.checkpoint.
+	Checkpoints bool `json:"checkpoints,omitempty"`
 	// Begin is the record in the middle of which the subscription begins.
 	Begin Middle `json:"begin,omitzero"`
 }
