@@ -82,7 +82,7 @@ func (c *trial) checkAnswers(s *testimony) {
 			v.Rule, v.Detail = "answers", f.Type+" answers nothing that this session asked"
 		case asked != "" && r.Type != asked:
 			v.Rule, v.Detail = "answers", f.Type+" answers a "+r.Type
-		case answered[f.CorrelationID] != nil:
+		case answered[f.CorrelationID] != nil && r.Stream == "": // what is said again in a stream may be refused again
 			v.Rule, v.Detail = "answers", fmt.Sprintf("%s and %s answer one request", answered[f.CorrelationID].Type, f.Type)
 		}
 		answered[f.CorrelationID] = f
