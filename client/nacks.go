@@ -8,12 +8,17 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
+// maxDisordered is how often in a row the same messages are sent again because one of them came too early. The first time
+// it may follow one that the log did not take, the second time that may have been before all of it was said again.
+const maxDisordered = 2
+
 // nacks is what the edge refuses of messages that have no answer.
 type nacks struct {
-	mu     sync.Mutex
-	again  error // of the log: what was refused can be said again
-	final  error // the first other one
-	resent bool  // something has been said again
+	mu         sync.Mutex
+	again      error // the log did not take something: it can be said again
+	disordered error // something came before what it follows: so can that, as what was lost is said again, too
+	times      int   // in a row that only that was the matter
+	final      error // the first other one
 }
 
 // hear takes a nack. One without a number says that the log did not take the message.
@@ -21,25 +26,34 @@ func (n *nacks) hear(e *envelope.Envelope) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	err := nackError(e)
-	code := envelope.CodeOf(err)
-	switch {
+	switch code := envelope.CodeOf(err); {
 	case e.EventSeq == 0 && retryable(e):
 		n.again = err
-	case n.resent && (code == envelope.CodeOutOfRange || code == envelope.CodeFailedPrecondition):
-		// It was said after something that the log did not take, and has been said again since.
-	case n.again != nil && (code == envelope.CodeOutOfRange || code == envelope.CodeFailedPrecondition):
+	case code == envelope.CodeOutOfRange, code == envelope.CodeFailedPrecondition:
+		n.disordered = err
 	case n.final == nil:
 		n.final = err
 	}
 }
 
-// take returns why something is to be said again, nil if nothing is, and what was refused for good.
+// take returns why all that is not confirmed is to be said again, nil if it is not, and what was refused for good.
 func (n *nacks) take() (again, final error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	again, n.again = n.again, nil
-	n.resent = n.resent || again != nil
-	return again, n.final
+	again, disordered := n.again, n.disordered
+	n.again, n.disordered = nil, nil
+	switch {
+	case n.final != nil:
+		return nil, n.final
+	case again != nil || disordered == nil:
+		n.times = 0
+		return again, nil
+	case n.times == maxDisordered:
+		n.final = disordered
+		return nil, n.final
+	}
+	n.times++
+	return disordered, nil
 }
 
 // refused returns what was refused for good.

@@ -24,6 +24,7 @@ type request struct {
 
 	again   bool // may be sent on another connection when its outcome is unknown
 	oneLink bool // means nothing on another connection
+	only    int  // the connection that may carry it; 0: any
 	closes  bool // is the session.close
 	mute    bool // has no answer: done once it is written
 
@@ -133,6 +134,12 @@ func (s *Session) outgoing(r *request, epoch int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pending[r.id] != r {
+		return false
+	}
+	if r.only != 0 && r.only != epoch {
+		delete(s.pending, r.id)
+		<-s.slots
+		r.fail(ErrConnectionLost)
 		return false
 	}
 	r.epoch = epoch

@@ -140,18 +140,21 @@ func (o *OutStream) add(e *envelope.Envelope) error {
 	return nil
 }
 
-// write writes what has not been written, and all that is unsure if the connection that carried it is lost.
+// write writes what has not been written, and all that is unsure if the connection that carried it is lost: nothing goes out
+// on a connection before what it follows.
 func (o *OutStream) write(ctx context.Context) error {
 	for o.sent < len(o.unsure) {
+		on := o.epoch
+		if o.sent == 0 {
+			on = 0
+		}
 		again := *o.unsure[o.sent] // under the same id
-		epoch, err := o.s.tell(ctx, &again)
+		epoch, err := o.s.tell(ctx, &again, on)
 		switch {
-		case errors.Is(err, ErrOutcomeUnknown):
+		case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrConnectionLost):
 			o.sent = 0
 		case err != nil:
 			return err
-		case o.sent > 0 && epoch != o.epoch:
-			o.epoch, o.sent = epoch, 0
 		default:
 			o.epoch = epoch
 			o.sent++
@@ -161,16 +164,15 @@ func (o *OutStream) write(ctx context.Context) error {
 }
 
 // confirm returns when all that was said is in the log: the edge stores what is said in streams before it answers what is
-// said after it.
+// said after it. Once something is said again, refusals of what was said before are waited for: they mean nothing any more.
 func (o *OutStream) confirm(ctx context.Context) error {
 	wait := backoff.NewExponentialBackOff()
 	for refusals := 0; ; {
 		if err := o.write(ctx); err != nil {
 			return err
 		}
-		epoch, err := o.s.barrier(ctx)
-		switch {
-		case errors.Is(err, ErrConnectionLost), err == nil && epoch != o.epoch:
+		switch err := o.s.barrier(ctx, o.epoch, refusals > 0); {
+		case errors.Is(err, ErrConnectionLost):
 			o.sent = 0
 			continue
 		case err != nil:

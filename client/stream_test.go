@@ -46,3 +46,41 @@ func TestOutStream(t *testing.T) {
 	require.NoError(t, out.Fail(ctx, envelope.CodeUnknown, "no more"))
 	require.NoError(t, s.Close(ctx))
 }
+
+// TestAStreamIsSaidAgain: the log did not take a chunk, so the one after it came too early; both are said again, and what
+// was refused in between counts no more.
+func TestAStreamIsSaidAgain(t *testing.T) {
+	ctx := t.Context()
+	url := serve(t, func(p *peer) {
+		p.open("t1")
+		p.expect(envelope.TypeStreamOpen)
+		first, second := p.expect(envelope.TypeStreamChunk), p.expect(envelope.TypeStreamChunk)
+		end := p.expect(envelope.TypeStreamClose)
+		p.say(0, first, "", envelope.TypeNack, envelope.Nack{Code: envelope.CodeUnavailable, Message: "m", Details: []byte(`{"retryable":true}`)})
+		p.say(1, second, "", envelope.TypeNack, envelope.Nack{Code: envelope.CodeOutOfRange, Message: "m"})
+		p.say(2, end, "", envelope.TypeNack, envelope.Nack{Code: envelope.CodeOutOfRange, Message: "m"})
+		p.say(0, p.remember(envelope.TypePing), "", envelope.TypePong, envelope.Pong{})
+		p.expect(envelope.TypeStreamOpen)
+		for _, before := range []*envelope.Envelope{first, second, end} {
+			if again := p.next(); again.ID != before.ID || string(again.Payload) != string(before.Payload) {
+				p.fail("%+v was said again as %+v", before, again)
+			}
+		}
+		p.fence(3)
+		p.expect(envelope.TypeStreamOpen)
+		refused := p.expect(envelope.TypeStreamClose)
+		p.say(4, refused, "", envelope.TypeNack, envelope.Nack{Code: envelope.CodePermissionDenied, Message: "not your job"})
+		p.say(0, p.remember(envelope.TypePing), "", envelope.TypePong, envelope.Pong{})
+		p.closed()
+	})
+	s := dial(t, config(url))
+	out, err := s.OpenStream(ctx, jobID, envelope.StreamOpen{Kind: envelope.StreamText})
+	require.NoError(t, err)
+	require.NoError(t, out.Send(ctx, "a"))
+	require.NoError(t, out.Send(ctx, "b"))
+	require.NoError(t, out.Close(ctx))
+	out, err = s.OpenStream(ctx, jobID, envelope.StreamOpen{Kind: envelope.StreamText})
+	require.NoError(t, err)
+	require.Equal(t, envelope.CodePermissionDenied, envelope.CodeOf(out.Close(ctx)))
+	require.NoError(t, s.Close(ctx))
+}

@@ -12,34 +12,36 @@ import (
 // which Config.OnEnvelope sees. With a connection that is lost in between it fails with ErrOutcomeUnknown. The session_id
 // of e is set.
 func (s *Session) Tell(ctx context.Context, e *envelope.Envelope) error {
-	_, err := s.tell(ctx, e)
+	_, err := s.tell(ctx, e, 0)
 	return err
 }
 
-// tell is Tell, and says which connection has carried the message.
-func (s *Session) tell(ctx context.Context, e *envelope.Envelope) (epoch int, err error) {
+// tell is Tell on one connection, and says which that was; 0: on any. ErrConnectionLost: it is gone, nothing was sent.
+func (s *Session) tell(ctx context.Context, e *envelope.Envelope, on int) (epoch int, err error) {
 	r, err := s.asRequest(e)
 	if err != nil {
 		return 0, err
 	}
-	r.mute = true
+	r.mute, r.only = true, on
 	if _, err = s.roundTrip(ctx, r); err != nil {
 		return 0, err
 	}
 	return s.carrier(r), nil
 }
 
-// barrier returns when the edge has handled everything that was said before, and on which connection.
-func (s *Session) barrier(ctx context.Context) (epoch int, err error) {
+// barrier returns when the edge has handled everything that was said before on a connection, and its answers without a
+// number are here. numbered: the numbered ones as well. ErrConnectionLost: the connection is gone.
+func (s *Session) barrier(ctx context.Context, on int, numbered bool) error {
 	r, err := s.newRequest(envelope.TypePing, envelope.Ping{})
+	if numbered {
+		r, err = s.newRequest(envelope.TypeCancel, fence)
+	}
 	if err != nil {
-		return 0, err
+		return err
 	}
-	r.oneLink = true
-	if _, err := s.roundTrip(ctx, r); err != nil {
-		return 0, err
-	}
-	return s.carrier(r), nil
+	r.oneLink, r.only = true, on
+	_, err = s.roundTrip(ctx, r)
+	return err
 }
 
 // carrier is the connection that a request went out on last.

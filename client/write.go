@@ -6,11 +6,11 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
-// write is the only writer of data frames on l. It ends with l, or ends l when a write fails. fence is the id of the
-// message to send first, "" for none.
-func (s *Session) write(l *link, fence envelope.MessageID) {
+// write is the only writer of data frames on l. It ends with l, or ends l when a write fails. fenceID is the id
+// of the message to send first, "" for none.
+func (s *Session) write(l *link, fenceID envelope.MessageID) {
 	defer l.close()
-	if fence != "" && s.writeFence(l, fence) != nil {
+	if fenceID != "" && s.writeFence(l, fenceID) != nil {
 		return
 	}
 	ack := time.NewTicker(s.cfg.AckInterval)
@@ -58,10 +58,13 @@ func (s *Session) writeRequest(l *link, r *request) error {
 	return err
 }
 
-// writeFence asks for something whose answer is numbered and changes nothing: the end of a job that cannot exist (open
-// dialect CX-1). An edge may answer pings ahead of the replay; a number it cannot give out ahead.
+// fence asks for something whose answer is numbered and changes nothing: the end of a job that cannot exist (open dialect
+// CX-1). An edge may answer pings ahead of the log; a number it cannot give out ahead.
+var fence = envelope.Cancel{Target: envelope.TargetJob, TargetID: "fence"}
+
+// writeFence asks for what comes after the whole replay.
 func (s *Session) writeFence(l *link, id envelope.MessageID) error {
-	e, err := envelope.New(envelope.TypeCancel, envelope.Cancel{Target: envelope.TargetJob, TargetID: "fence"})
+	e, err := envelope.New(envelope.TypeCancel, fence)
 	if err != nil {
 		return err
 	}
