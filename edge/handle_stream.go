@@ -65,7 +65,9 @@ func (s *session) sayIn(ctx context.Context, stream *inputStream, msg *envelope.
 	said.SessionID, said.JobID, said.SubscriptionID, said.IdempotencyKey, said.EventSeq = s.id, "", "", "", 0
 	if stream.job != "" {
 		if err := s.entitle(ctx, stream); err != nil {
-			s.streams.forget(msg.StreamID)
+			if isEnded(err) { // anything else may be different when it is said again
+				s.streams.forget(msg.StreamID)
+			}
 			return err
 		}
 		to = subjects.JobInput(stream.invocation.Subject)

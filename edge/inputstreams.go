@@ -134,8 +134,12 @@ func (s *session) foldStreams(rules map[envelope.StreamID]envelope.StreamRule, r
 	}
 }
 
-// isEnded reports whether entitle has found that the job of a stream has ended.
-func isEnded(err error) bool { return envelope.CodeOf(err) == interruptCodes[refusedEnded] }
+// isEnded reports whether entitle has found that the job of a stream has ended, or is no longer known. Other errors tell
+// nothing about the job.
+func isEnded(err error) bool {
+	code := envelope.CodeOf(err)
+	return code == interruptCodes[refusedEnded] || code == interruptCodes[refusedUnknown]
+}
 
 // roomForStream reports whether one more stream may be opened. Those to jobs that have ended are forgotten before it says no.
 func (s *session) roomForStream(ctx context.Context) error {

@@ -21,7 +21,9 @@ import (
 	"github.com/arcp-nats/arcp/internal/wstest"
 	"github.com/arcp-nats/arcp/jetstream"
 	"github.com/arcp-nats/arcp/jetstream/embedded"
+	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/registry"
+	"github.com/arcp-nats/arcp/subjects"
 	"github.com/arcp-nats/arcp/worker"
 	"github.com/arcp-nats/arcp/worker/demo"
 	"github.com/arcp-nats/arcp/worker/natsbus"
@@ -48,6 +50,20 @@ type cluster struct {
 	logs *lockedBuffer // nil: logs are thrown away
 
 	credentials func(*jetstream.Client) *edge.Credentials // of every edge; nil: jobs get none
+	lastOf      func() error                              // of every edge, before it asks for a last record; nil: nothing
+}
+
+// blindLog is a log that may not be able to say what stands last on a subject.
+type blindLog struct {
+	edge.Log
+	lastOf func() error
+}
+
+func (l blindLog) LastOf(ctx context.Context, subject subjects.Subject) (*record.Record, error) {
+	if err := l.lastOf(); err != nil {
+		return nil, err
+	}
+	return l.Log.LastOf(ctx, subject)
 }
 
 // newCluster starts the NATS server. Everything ends with the test.
@@ -125,8 +141,12 @@ func (c *cluster) edge(name string, change func(*edge.Config)) *testEdge {
 	if c.credentials != nil {
 		credentials = c.credentials(client)
 	}
+	var log edge.Log = client
+	if c.lastOf != nil {
+		log = blindLog{client, c.lastOf}
+	}
 	server, err := edge.New(edge.Params{
-		Config: cfg, Log: client, Tools: tools, Artifacts: client.Artifacts(), Credentials: credentials,
+		Config: cfg, Log: log, Tools: tools, Artifacts: client.Artifacts(), Credentials: credentials,
 		Sessions: client.KV(jetstream.BucketSessions), Idempotency: client.KV(jetstream.BucketIdempotency),
 		Deadlines: client.KV(jetstream.BucketDeadlines),
 	})

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,16 +168,60 @@ func TestAChunkThatTheLogDidNotTakeCanBeSentAgain(t *testing.T) {
 	config.MaxBytes = 1
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
-	id := s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, in...)
-	nack := s.p.Expect("nack")
-	require.Equal(t, id, nack["correlation_id"])
-	require.Equal(t, obj{"retryable": true}, nack.Payload()["details"])
+	again := s.refusedForNow(in)
 	config.MaxBytes = room
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
-	s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, append(in, "id", id)...) // as it was (TR-2)
+	again() // as it was (TR-2)
 	s.say("stream.chunk", obj{"sequence": 1, "data": "b"}, in...)
 	require.Equal(t, []any{"str_1 open", `str_1 "a"`, `str_1 "b"`, "str_last open"}, s.heard(job))
+}
+
+// refusedForNow says the first chunk of a stream, which is refused, and returns how to say it again.
+func (s *streaming) refusedForNow(in []any) (again func()) {
+	s.t.Helper()
+	id := s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, in...)
+	nack := s.p.Expect("nack")
+	require.Equal(s.t, id, nack["correlation_id"])
+	require.Equal(s.t, obj{"retryable": true}, nack.Payload()["details"])
+	return func() { s.say("stream.chunk", obj{"sequence": 0, "data": "a"}, append(in, "id", id)...) }
+}
+
+// TestAChunkWhoseJobCannotBeLookedUpCanBeSentAgain: whether the job has ended is not known for now, and the stream is not
+// forgotten, neither by the session's first edge nor by the next one.
+func TestAChunkWhoseJobCannotBeLookedUpCanBeSentAgain(t *testing.T) {
+	c := newCluster(t)
+	var away atomic.Bool
+	c.lastOf = func() error {
+		if away.Load() {
+			return envelope.Errorf(envelope.CodeUnavailable, "away")
+		}
+		return nil
+	}
+	c.worker("worker-1", only(t, "hear", hear))
+	first, second := c.edge("edge-1", nil), c.edge("edge-2", nil)
+	first.knows(t, "hear")
+	s := &streaming{t, wstest.Dial(t, first.url)}
+	opened := s.p.Open(aliceToken)
+	job := s.job()
+	say := func(id string) []any {
+		in := []any{"job_id", job, "stream_id", id}
+		s.say("stream.open", obj{"kind": "text"}, in...)
+		s.p.Quiet()
+		away.Store(true)
+		again := s.refusedForNow(in)
+		away.Store(false)
+		again()
+		return in
+	}
+	say("str_1")
+	s.p.Quiet()
+	s.p.Drop()
+	s.p = wstest.Dial(t, second.url)
+	s.p.Resume(token(opened), 2)
+	in := say("str_2")
+	s.say("stream.chunk", obj{"sequence": 1, "data": "b"}, in...)
+	require.Equal(t, []any{"str_1 open", `str_1 "a"`, "str_2 open", `str_2 "a"`, `str_2 "b"`, "str_last open"}, s.heard(job))
 }
 
 // TestClientStreamsSurviveCutConnections: package client says again what may be lost, on either edge, and the job takes each
