@@ -44,6 +44,7 @@ func (w *Worker) newAttempt(d Delivery, inv invocation) *attempt {
 		inv:     inv,
 		attempt: d.Attempt,
 		ctx:     a.ctx,
+		cancel:  a.cancel,
 		speaker: newSpeaker(inv, w.cfg.MaxEventBytes),
 		out:     w.newOutbox(inv, d.Attempt),
 		bus:     w.bus,

@@ -161,6 +161,7 @@ func (j *Job) checkCurrent(ctx context.Context) error {
 		return err
 	})
 	if err == nil && s.heard != j.self() {
+		j.cancel(ErrSuperseded) // what the handler says from here on would not be heard
 		return ErrSuperseded
 	}
 	return err

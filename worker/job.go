@@ -43,6 +43,7 @@ type Job struct {
 	attempt int
 	early   int             // deliveries of a scheduled job before it was due
 	ctx     context.Context // the attempt's; for the logger, which may be given none
+	cancel  context.CancelCauseFunc
 	speaker speaker
 	out     *outbox
 	bus     Bus
