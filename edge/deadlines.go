@@ -23,6 +23,8 @@ const (
 	deadlineGrace = 10 * time.Second
 	// deadlineAgain is when a look is taken again that has failed.
 	deadlineAgain = time.Second
+	// maxJudged bounds the jobs that are looked at at once: many leases may end together.
+	maxJudged = 16
 	// maxOver bounds the jobs that have ended and whose deadlines wait to be forgotten; what is over it stays until then.
 	maxOver = 1024
 )
@@ -80,6 +82,17 @@ func (d *deadlines) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { d.watch(ctx) })
+	turns := make(chan struct{}, maxJudged)
+	look := func(job string) {
+		select {
+		case turns <- struct{}{}:
+			wg.Go(func() {
+				defer func() { <-turns }()
+				d.lookAt(ctx, job)
+			})
+		case <-ctx.Done():
+		}
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -89,19 +102,16 @@ func (d *deadlines) run(ctx context.Context) {
 		case <-timer.C:
 		case <-d.wake:
 		case job := <-d.over:
-			d.lookAt(ctx, job)
+			look(job)
 			continue
 		}
-		for {
+		for ctx.Err() == nil {
 			job, left := d.next(time.Now())
 			if job == "" {
 				timer.Reset(left)
 				break
 			}
-			d.lookAt(ctx, job)
-			if ctx.Err() != nil {
-				return
-			}
+			look(job)
 		}
 	}
 }
@@ -147,15 +157,21 @@ func (d *deadlines) note(job string, value []byte) {
 	added := &deadline{Deadline: entry, look: entry.At.Add(rand.N(deadlineSpread))}
 	d.table[job] = added
 	heap.Push(&d.queue, added)
-	if added.index == 0 {
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
+	d.nudge(added)
+}
+
+// nudge has the next look planned anew if it is at this deadline. It needs the lock.
+func (d *deadlines) nudge(changed *deadline) {
+	if changed.index != 0 {
+		return
+	}
+	select {
+	case d.wake <- struct{}{}:
+	default:
 	}
 }
 
-// next returns a job to look at now, or how long there is none.
+// next returns a job to look at now, or how long there is none. It does not return it again until the look has had its time.
 func (d *deadlines) next(now time.Time) (job string, left time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -166,6 +182,8 @@ func (d *deadlines) next(now time.Time) (job string, left time.Duration) {
 	if left = first.look.Sub(now); left > 0 {
 		return "", left
 	}
+	first.look = now.Add(2 * storeTimeout)
+	heap.Fix(&d.queue, first.index)
 	return first.Invocation.Job, 0
 }
 
@@ -176,6 +194,7 @@ func (d *deadlines) later(job string, at time.Time) {
 	if known := d.table[job]; known != nil {
 		known.look = at
 		heap.Fix(&d.queue, known.index)
+		d.nudge(known)
 	}
 }
 
@@ -224,6 +243,10 @@ func (d *deadlines) judge(ctx context.Context, entry record.Deadline, now time.T
 	log := d.srv.log
 	invocation, err := log.LastOf(ctx, entry.Invocation)
 	if envelope.CodeOf(err) == envelope.CodeNotFound {
+		// The edge that wrote the entry may have died before it stored the job, and a retry from another session has done so.
+		invocation, err = log.FindInvocation(ctx, "", envelope.JobID(entry.Invocation.Job))
+	}
+	if envelope.CodeOf(err) == envelope.CodeNotFound {
 		if due := entry.At.Add(deadlineGrace); now.Before(due) {
 			return due, nil
 		}
@@ -232,7 +255,7 @@ func (d *deadlines) judge(ctx context.Context, entry record.Deadline, now time.T
 	if err != nil {
 		return time.Time{}, err
 	}
-	last, err := log.LastOf(ctx, subjects.JobEvents(entry.Invocation))
+	last, err := log.LastOf(ctx, subjects.JobEvents(invocation.Subject))
 	switch {
 	case envelope.CodeOf(err) == envelope.CodeNotFound:
 		if now.Before(entry.At) {

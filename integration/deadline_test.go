@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arcp-nats/arcp/edge"
 	"github.com/arcp-nats/arcp/internal/wstest"
 )
 
@@ -98,4 +100,46 @@ func TestLE3AJobWhoseWorkerIsGoneEndsSoonAfterItsLease(t *testing.T) {
 	require.Equal(t, "LEASE_EXPIRED", last(p.Until("job.failed")).Payload()["code"])
 	require.GreaterOrEqual(t, time.Since(began), 10*time.Second, "a worker may come yet")
 	c.awaitNoDeadlines(t)
+}
+
+// TestLE3AJobThatARetryStoresEndsWithItsLease: an edge died after it wrote the key and the deadline of a job, and before it
+// stored the job. A retry stores it, in another session and so on another subject than the deadline says.
+func TestLE3AJobThatARetryStoresEndsWithItsLease(t *testing.T) {
+	c := newCluster(t)
+	gone := c.worker("worker-1", nil)
+	e := c.edge("edge-1", func(cfg *edge.Config) { cfg.SubmitPatience = 50 * time.Millisecond })
+	e.knows(t, "echo")
+	gone.drain()
+	<-gone.done
+	lease := until(2 * time.Second)
+	invoke := func(p *wstest.Peer) {
+		p.Send("tool.invoke", obj{"tool": "echo", "arguments": "never", "lease_request": lease}, "idempotency_key", "k")
+	}
+	p := wstest.Dial(t, e.url)
+	p.Open(aliceToken)
+	invoke(p)
+	first := p.Expect("job.accepted").Str("job_id")
+	lost := c.forgetJob(first, time.Now())
+	c.renameDeadline(first, lost)
+
+	q := wstest.Dial(t, e.url)
+	q.Open(aliceToken)
+	invoke(q)
+	require.Equal(t, lost, q.Expect("job.accepted").Str("job_id"))
+	failed := q.Expect("job.failed")
+	require.Equal(t, "LEASE_EXPIRED", failed.Payload()["code"])
+	require.Equal(t, lost, failed.Str("job_id"))
+	c.awaitNoDeadlines(t)
+}
+
+// renameDeadline makes the deadline of one job that of another one.
+func (c *cluster) renameDeadline(from, to string) {
+	c.t.Helper()
+	bucket, err := c.jetStream().KeyValue(c.t.Context(), "arcp_deadlines")
+	require.NoError(c.t, err)
+	entry, err := bucket.Get(c.t.Context(), from)
+	require.NoError(c.t, err)
+	_, err = bucket.Create(c.t.Context(), to, bytes.ReplaceAll(entry.Value(), []byte(from), []byte(to)))
+	require.NoError(c.t, err)
+	require.NoError(c.t, bucket.Delete(c.t.Context(), from))
 }
