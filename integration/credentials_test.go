@@ -37,6 +37,7 @@ type issuer struct {
 	later   bool              // after an answer that gets lost, the next POST is refused for now
 	deaf    bool              // DELETE fails
 	gate    chan struct{}     // nil or: POST waits until it is closed
+	held    int               // how many wait
 }
 
 func newIssuer(t testing.TB) *issuer {
@@ -53,6 +54,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&body) // before it waits: only then is it noticed that the client has gone
 	i.mu.Lock()
 	gate := i.gate
+	i.held++
 	i.mu.Unlock()
 	if gate != nil && r.Method == http.MethodPost {
 		select {
@@ -61,6 +63,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	i.mu.Lock()
+	i.held--
 	defer i.mu.Unlock()
 	switch {
 	case r.Method == http.MethodDelete && i.deaf:
@@ -100,6 +103,13 @@ func (i *issuer) with(change func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	change()
+}
+
+// waiting is how many requests wait.
+func (i *issuer) waiting() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.held
 }
 
 // outstanding are the ids that have not been revoked.
