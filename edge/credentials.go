@@ -194,10 +194,13 @@ func (s *session) fetchCredentials(ctx context.Context, rec *record.Record) erro
 // good returns the credentials of a grant of a principal, none if they are not to be shown any more.
 func (p *provisioning) good(ctx context.Context, log Log, id, principal string) ([]envelope.Credential, error) {
 	g, _, err := p.ledger.load(ctx, id)
-	if envelope.CodeOf(err) == envelope.CodeNotFound {
+	switch code := envelope.CodeOf(err); {
+	case code == envelope.CodeNotFound:
 		return nil, nil
-	}
-	if err != nil {
+	case code == envelope.CodeDataLoss: // it will not be read the next time either
+		p.logger.Error("credentials that are outstanding cannot be shown", "grant", id, "error", err)
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	if g.State != grantGiven || g.Principal != principal {

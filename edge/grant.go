@@ -87,9 +87,17 @@ func (g *grant) revoke(now time.Time) {
 	}
 }
 
-// claimed reports whether another edge is revoking at this moment.
-func (g *grant) claimed(edge string, now time.Time) bool {
-	return g.Holder != "" && g.Holder != edge && now.Before(g.Until)
+// until is how long the grant is to be left alone, unless it is this edge that holds it: another edge is revoking at this
+// moment, or the next try is not due. A time that is much further off than an edge may write is of a clock that is ahead, and
+// does not count.
+func (g *grant) until(edge string, now time.Time) (due time.Time) {
+	if g.Holder != edge && g.Until.Sub(now) < 2*revokeClaim {
+		due = g.Until
+	}
+	if g.Next.After(due) && g.Next.Sub(now) < 2*revokeLongest {
+		due = g.Next
+	}
+	return due
 }
 
 // failed notes that a revocation did not come to its end, and when the next one is due.
@@ -100,6 +108,13 @@ func (g *grant) failed(now time.Time) {
 	}
 	g.Tries++
 	g.Next, g.Holder, g.Until = now.Add(wait), "", time.Time{}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func idsOf(credentials []envelope.Credential) []string {

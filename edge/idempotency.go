@@ -140,7 +140,9 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 // waiting for the job too: the session watches the job from here on. All of it is in one record.
 func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, invocation *record.Record) ([]*envelope.Envelope, error) {
 	answer := inv.replay(known)
-	inv.shows = invocation.Grant
+	if s.provisions(inv.lease) { // open dialect CP-4: also of a job that another session has started
+		inv.shows = invocation.Grant
+	}
 	sub := invocation.Subject
 	if sub.Session == string(s.id) {
 		s.srv.metrics.jobs["repeated"].Inc()

@@ -16,8 +16,13 @@ func jobEnded(ctx context.Context, log Log, last *record.Record) (bool, error) {
 	if !ends(last) {
 		return false, nil
 	}
+	return toldEnded(ctx, log, subjects.JobEvents(last.Subject))
+}
+
+// toldEnded reports whether the whole story of a job, which stands on a subject, has its end in it.
+func toldEnded(ctx context.Context, log Log, events subjects.Subject) (bool, error) {
 	var status view.Status
-	err := log.ReadJob(ctx, subjects.JobEvents(last.Subject), func(rec *record.Record) bool {
+	err := log.ReadJob(ctx, events, func(rec *record.Record) bool {
 		status.Apply(rec)
 		return !status.State().Terminal()
 	})
@@ -65,6 +70,9 @@ func (srv *Server) endJob(ctx context.Context, invocation *record.Record, why st
 		if _, err := srv.log.PublishWait(ctx, rec); err != nil {
 			return err
 		}
+	}
+	if srv.provision != nil { // the job may be of a feed that nobody reads any more
+		srv.provision.revoker.hearEnd(invocation.Subject.Job)
 	}
 	if err := srv.endChildren(ctx, invocation.Subject, 0); err != nil {
 		return err

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/subjects"
 )
 
@@ -19,6 +21,7 @@ const ledgerPrefix = "grant"
 // for what this edge has written itself. It is safe for concurrent use.
 type ledger struct {
 	bucket WatchedBucket
+	logger *slog.Logger
 
 	size atomic.Int64 // of the table
 	mu   sync.Mutex
@@ -27,19 +30,28 @@ type ledger struct {
 	jobs  map[string][]string
 }
 
-// knownGrant is what the table has of a grant. All but looked is replaced with every change.
+// knownGrant is what the table has of a grant. What this edge knows by itself outlives a change: since, looked, looks and
+// invocation.
 type knownGrant struct {
 	job        subjects.Subject // its invocation's
 	state      grantState
 	ids        []string // of the credentials
 	at         time.Time
 	due        time.Time // grantRevoking: not to be tried before
+	since      time.Time // when this edge learnt of the state, by its own clock
 	looked     time.Time // grantGiven: when somebody of here last looked whether the job has ended
+	looks      int       // how often
 	invocation bool      // it was seen in the log
 }
 
-func newLedger(bucket WatchedBucket) *ledger {
-	return &ledger{bucket: bucket, known: make(map[string]*knownGrant), jobs: make(map[string][]string)}
+// settled reports whether whoever wrote the grant has had the time to go on with it: by the clock of that edge, or, should
+// that be ahead, by how long the grant has been known here.
+func (k *knownGrant) settled(now time.Time) bool {
+	return now.Sub(k.at) >= grantGrace || now.Sub(k.since) >= grantGrace
+}
+
+func newLedger(bucket WatchedBucket, logger *slog.Logger) *ledger {
+	return &ledger{bucket: bucket, logger: logger, known: make(map[string]*knownGrant), jobs: make(map[string][]string)}
 }
 
 func ledgerKey(id string) string { return subjects.Key(ledgerPrefix, id) }
@@ -56,15 +68,18 @@ func (l *ledger) create(ctx context.Context, id string, g *grant) (revision uint
 	return revision, err
 }
 
-// load reads a grant. NOT_FOUND: it is done with.
+// load reads a grant. NOT_FOUND: it is done with. DATA_LOSS: it cannot be read.
 func (l *ledger) load(ctx context.Context, id string) (g *grant, revision uint64, err error) {
 	data, revision, err := l.bucket.Get(ctx, ledgerKey(id))
 	if err != nil {
 		return nil, 0, err
 	}
 	g = new(grant)
-	if err := json.Unmarshal(data, g); err != nil {
-		return nil, 0, fmt.Errorf("ledger: entry %s cannot be read", id)
+	if err = json.Unmarshal(data, g); err == nil {
+		_, err = subjects.Parse(g.Invocation)
+	}
+	if err != nil {
+		return nil, 0, envelope.Errorf(envelope.CodeDataLoss, "ledger: entry %s cannot be read", id) // the cause may quote it
 	}
 	return g, revision, nil
 }
@@ -98,33 +113,37 @@ func (l *ledger) watch(ctx context.Context, ready func()) error {
 			return
 		}
 		var g grant
-		if value == nil || json.Unmarshal(value, &g) != nil {
+		switch {
+		case value == nil:
 			l.forget(parts[1])
-			return
+		case json.Unmarshal(value, &g) != nil || !l.note(parts[1], &g):
+			l.logger.Error("an entry of the ledger of credentials cannot be read, and they are not revoked by this edge", "grant", parts[1])
+			l.forget(parts[1])
 		}
-		l.note(parts[1], &g)
 	})
 }
 
-func (l *ledger) note(id string, g *grant) {
+// note takes a grant into the table, unless nobody can tell whose it is.
+func (l *ledger) note(id string, g *grant) bool {
 	job, err := subjects.Parse(g.Invocation)
 	if err != nil {
-		return
+		return false
 	}
-	due := g.Next
-	if g.Until.After(due) {
-		due = g.Until
-	}
+	now := time.Now()
+	k := &knownGrant{job: job, state: g.State, ids: slices.Clone(g.IDs), at: g.At, due: g.until("", now), since: now, looked: earlier(g.At, now)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := &knownGrant{job: job, state: g.State, ids: slices.Clone(g.IDs), at: g.At, due: due, looked: g.At}
 	if old := l.known[id]; old != nil {
-		k.looked, k.invocation = old.looked, old.invocation
+		k.looked, k.looks, k.invocation = old.looked, old.looks, old.invocation
+		if old.state == g.State {
+			k.since = old.since
+		}
 	} else {
 		l.jobs[job.Job] = append(l.jobs[job.Job], id)
 	}
 	l.known[id] = k
 	l.size.Store(int64(len(l.known)))
+	return true
 }
 
 func (l *ledger) forget(id string) {
@@ -172,10 +191,11 @@ func (l *ledger) revoking(id string) (yes bool) {
 }
 
 // inUse returns which credentials of a grant's job belong to another grant of it, too, which is not to be revoked. busy:
-// that is not known yet.
+// that is not known yet. Nobody waits for a grant whose edge asked and was lost: of two such, each would wait for the other.
 func (l *ledger) inUse(id string) (ids map[string]bool, busy bool) {
+	now := time.Now()
 	l.others(id, func(_ string, k *knownGrant) {
-		busy = busy || k.state == grantAsking
+		busy = busy || k.state == grantAsking && !k.settled(now)
 		if k.state != grantGiven {
 			return
 		}
@@ -191,11 +211,12 @@ func (l *ledger) inUse(id string) (ids map[string]bool, busy bool) {
 
 // due returns the grants that somebody has to look at now, at most limit: those to revoke, those whose issuing edge would
 // have said by now what came of it, and those whose job may have ended without this edge having heard of it.
-func (l *ledger) due(now time.Time, every time.Duration, limit int) (ids []string) {
+func (l *ledger) due(now time.Time, every time.Duration, limit int) (looks []hurried) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	looks := 0
+	given := 0
 	for id, k := range l.known {
+		look := hurried{id: id}
 		switch k.state {
 		case grantRevoking:
 			if now.Before(k.due) {
@@ -203,20 +224,22 @@ func (l *ledger) due(now time.Time, every time.Duration, limit int) (ids []strin
 			}
 			k.due = now.Add(revokeClaim) // the entry says more when it is known what came of it
 		case grantAsking:
-			if now.Sub(k.at) < grantGrace || now.Before(k.due) {
+			if !k.settled(now) || now.Before(k.due) {
 				continue
 			}
 			k.due = now.Add(revokeClaim)
 		default:
-			if now.Sub(k.looked) < every || looks == limit {
+			if now.Sub(k.looked) < every || given == limit {
 				continue
 			}
+			look.thorough = k.looks%thoroughEvery == 0
 			k.looked = now
-			looks++
+			k.looks++
+			given++
 		}
-		ids = append(ids, id)
+		looks = append(looks, look)
 	}
-	return ids
+	return looks
 }
 
 // get returns what the table has of a grant.

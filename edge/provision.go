@@ -72,7 +72,7 @@ type provisioning struct {
 
 func newProvisioning(ctx context.Context, c Credentials, cfg *Config, log Log, metrics *Metrics) *provisioning {
 	p := &provisioning{
-		edge: cfg.Name, provisioner: c.Provisioner, keys: c.Keys, ledger: newLedger(c.Ledger), metrics: metrics,
+		edge: cfg.Name, provisioner: c.Provisioner, keys: c.Keys, ledger: newLedger(c.Ledger, cfg.Logger), metrics: metrics,
 		logger: cfg.Logger, turns: make(chan struct{}, maxIssuing), ctx: ctx,
 	}
 	every := c.SweepEvery
@@ -140,7 +140,7 @@ func (p *provisioning) issue(ctx context.Context, inv *invocation) (*issued, err
 	if err != nil {
 		p.metrics.credentials["failed"].Inc()
 		p.notIssued(id, g, revision, credentials, err)
-		return nil, err
+		return nil, saidToClient(err)
 	}
 	if err = g.give(id, credentials, p.keys, now); err == nil {
 		_, err = p.ledger.update(ctx, id, g, revision)
@@ -153,6 +153,19 @@ func (p *provisioning) issue(ctx context.Context, inv *invocation) (*issued, err
 	}
 	p.metrics.credentials["issued"].Inc()
 	return &issued{id: id, invocation: g.Invocation, at: now, credentials: credentials}, nil
+}
+
+// saidToClient is what a client is told of why there are no credentials: what the provisioner has worded for it, with a code.
+// Any other error may quote what is none of the client's business: addresses, tokens, answers.
+func saidToClient(err error) error {
+	var worded *envelope.Error
+	switch {
+	case errors.As(err, &worded):
+		return worded
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		return envelope.Errorf(envelope.CodeUnavailable, "the job's credentials were not issued in time")
+	}
+	return envelope.Errorf(envelope.CodeInternal, "the job's credentials could not be issued")
 }
 
 // notIssued writes down what a provisioner left that has failed: nothing, something that can be named, or it is not

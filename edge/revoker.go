@@ -23,6 +23,8 @@ const (
 	maxRevoking, maxHurried = 8, 4096
 	// maxLooks bounds the jobs that one tick looks at whether they have ended.
 	maxLooks = 16
+	// thoroughEvery is how many looks at a job there are to one that reads all that it has said.
+	thoroughEvery = 20
 )
 
 // revokeAgain are the waits after a failure before it is written down for later (open dialect CR-4).
@@ -43,6 +45,9 @@ type revoker struct {
 type hurried struct {
 	id     string
 	unused bool // it belongs to a job that is not going to be
+	// thorough reads all of the job's events. The last one alone does not tell what came before: a worker that was given up
+	// on may still speak after the end.
+	thorough bool
 }
 
 func newRevoker(p *provisioning, log Log, every time.Duration) *revoker {
@@ -60,8 +65,8 @@ func (r *revoker) run(ctx context.Context) {
 	for {
 		select {
 		case now := <-tick.C:
-			for _, id := range r.p.ledger.due(now, r.every, maxLooks) {
-				r.hurry(id)
+			for _, look := range r.p.ledger.due(now, r.every, maxLooks) {
+				r.push(look)
 			}
 		case <-ctx.Done():
 			r.wg.Wait()
@@ -90,10 +95,15 @@ func (r *revoker) hear(rec *record.Record) {
 	if rec.Subject.Lane != subjects.Event || rec.Subject.Job == "" {
 		return
 	}
-	if ids := r.p.ledger.ofJob(rec.Subject.Job); len(ids) > 0 && ends(rec) {
-		for _, id := range ids {
-			r.hurry(id)
-		}
+	if len(r.p.ledger.ofJob(rec.Subject.Job)) > 0 && ends(rec) {
+		r.hearEnd(rec.Subject.Job)
+	}
+}
+
+// hearEnd has the grants of a job looked at soon that has probably ended.
+func (r *revoker) hearEnd(job string) {
+	for _, id := range r.p.ledger.ofJob(job) {
+		r.push(hurried{id: id, thorough: true})
 	}
 }
 
@@ -130,7 +140,7 @@ func (r *revoker) look(ctx context.Context, h hurried) error {
 		return nil
 	}
 	if k.state == grantGiven && !h.unused {
-		over, err := r.over(ctx, h.id, &k)
+		over, err := r.over(ctx, h, &k)
 		if err != nil || !over {
 			return err
 		}
@@ -146,9 +156,9 @@ func (r *revoker) look(ctx context.Context, h hurried) error {
 	switch {
 	case err != nil:
 		return err
-	case g.claimed(r.p.edge, now) || now.Before(g.Next):
+	case now.Before(g.until(r.p.edge, now)):
 		return nil
-	case g.State == grantAsking && now.Sub(g.At) < grantGrace:
+	case g.State == grantAsking && !k.settled(now):
 		return nil // its edge is at it
 	}
 	if _, busy := r.p.ledger.inUse(h.id); busy {
@@ -166,16 +176,19 @@ func (r *revoker) look(ctx context.Context, h hurried) error {
 }
 
 // over reports whether nobody needs the credentials of a grant any more: its job has ended, or was never stored.
-func (r *revoker) over(ctx context.Context, id string, k *knownGrant) (bool, error) {
+func (r *revoker) over(ctx context.Context, h hurried, k *knownGrant) (bool, error) {
 	if !k.invocation {
 		invocation, err := r.log.LastOf(ctx, k.job)
 		switch {
 		case err != nil && envelope.CodeOf(err) != envelope.CodeNotFound:
 			return false, err
-		case err != nil || invocation.Grant != id:
-			return time.Since(k.at) >= grantGrace, nil
+		case err != nil || invocation.Grant != h.id:
+			return k.settled(time.Now()), nil
 		}
-		r.p.ledger.seen(id)
+		r.p.ledger.seen(h.id)
+	}
+	if h.thorough {
+		return toldEnded(ctx, r.log, subjects.JobEvents(k.job))
 	}
 	return endedJob(ctx, r.log, k.job)
 }

@@ -181,6 +181,17 @@ func TestCP4CredentialsAreForWhoHasNegotiatedThem(t *testing.T) {
 		i.with(func() { require.Len(t, i.asked, gets) })
 	}
 	i.allRevoked(t)
+
+	// A retry under the key of a job that runs shows them to who has negotiated them, too, and to nobody else.
+	for n, wants := range []bool{true, false, true} {
+		p := wstest.Dial(t, e.url)
+		open := wstest.OpenPayload(aliceToken)
+		open["capabilities"] = map[string]any{"model_use": true, "provisioned_credentials": wants}
+		p.Send("session.open", open)
+		p.Expect("session.accepted")
+		invokeLeased(p, "sleep", map[string]any{"ms": 60_000}, "idempotency_key", "k")
+		require.Equal(t, wants, value(t, p.Expect("job.accepted")) != "", "session %d", n)
+	}
 }
 
 // TestI5NoCredentialIsWrittenDown looks for the secrets of a real run in every message of every stream, the buckets
