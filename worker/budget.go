@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -40,9 +41,9 @@ type charged struct {
 //
 // When Charge returns nil the charge is in the log: spent stays spent, whoever
 // goes on with the job. So charge first, and buy then. An attempt that another
-// worker has taken over from gets [ErrSuperseded], and has bought nothing. While
-// the log is away it waits until ctx ends; whether the amount is spent then is
-// not known.
+// worker has taken over from gets [ErrSuperseded], one whose job has ended
+// meanwhile [ErrJobEnded], and has bought nothing. While the log is away it
+// waits until ctx ends; whether the amount is spent then is not known.
 func (j *Job) Charge(ctx context.Context, name string, amount envelope.Amount) error {
 	switch {
 	case name == "":
@@ -136,6 +137,9 @@ func (j *Job) readSpent(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if past.terminal {
+			return j.overtaken(ErrJobEnded)
+		}
 		budget.Spent(past.spent)
 	}
 	s.budget, s.read = budget, true
@@ -143,16 +147,20 @@ func (j *Job) readSpent(ctx context.Context) error {
 }
 
 // checkCurrent fails with ErrSuperseded if another attempt had spoken before
-// the last thing that this one has stored. It needs the lock of the spending.
+// the last thing that this one has stored, and with ErrJobEnded if the job had
+// ended. It needs the lock of the spending.
 func (j *Job) checkCurrent(ctx context.Context) error {
 	s := &j.spending
 	until := j.out.position()
 	err := retry(ctx, func() error {
-		heard := s.heard // a read that fails begins anew
+		heard, ended := s.heard, false // a read that fails begins anew
 		err := j.bus.ReadRange(ctx, subjects.JobEvents(j.inv.rec.Subject), s.upTo+1, until, func(r *record.Record) bool {
-			heard.hear(r)
-			return true
+			ended = heard.hear(r) && slices.ContainsFunc(r.Types, terminal)
+			return !ended
 		})
+		if ended {
+			return backoff.Permanent(j.overtaken(ErrJobEnded))
+		}
 		if err == nil {
 			s.heard, s.upTo = heard, until
 		} else if !worthAnotherTry(err) {
@@ -161,10 +169,16 @@ func (j *Job) checkCurrent(ctx context.Context) error {
 		return err
 	})
 	if err == nil && s.heard != j.self() {
-		j.cancel(ErrSuperseded) // what the handler says from here on would not be heard
-		return ErrSuperseded
+		return j.overtaken(ErrSuperseded)
 	}
 	return err
+}
+
+// overtaken ends the handler's context: what it says from here on would not be
+// heard.
+func (j *Job) overtaken(why error) error {
+	j.cancel(why)
+	return why
 }
 
 // self is who is heard as long as no other attempt has begun.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +188,35 @@ func TestAChargeOfAnAttemptThatWasOvertaken(t *testing.T) {
 		require.ErrorIs(t, <-told, ErrSuperseded)
 		w.end(t)
 	})
+}
+
+// TestAChargeAfterTheEnd: another attempt has ended the job, or an edge has, and what is said after that is shown to nobody.
+// So nothing is bought, whether or not this attempt has charged before.
+func TestAChargeAfterTheEnd(t *testing.T) {
+	for _, before := range []int{0, 1} {
+		t.Run(strconv.Itoa(before), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				told := make(chan error, 1)
+				w := b.worker(Config{}, Options{}, func(ctx context.Context, job *Job) (any, error) {
+					for range before {
+						require.NoError(t, job.Charge(ctx, "cost.x", amount("USD:0.1")))
+					}
+					e, err := envelope.New(envelope.TypeJobFailed, &envelope.JobFailed{Code: envelope.CodeInternal, Message: "m"})
+					require.NoError(t, err)
+					r, err := record.New(subjects.JobEvents(job.inv.rec.Subject), e)
+					require.NoError(t, err)
+					b.put(r)
+					told <- job.Charge(ctx, "cost.x", amount("USD:0.1"))
+					require.ErrorIs(t, context.Cause(ctx), ErrJobEnded)
+					return nil, nil
+				})
+				b.submit(`{}`, bounded(`{"cost_budget":["USD:1"]}`))
+				require.ErrorIs(t, <-told, ErrJobEnded)
+				w.end(t)
+			})
+		})
+	}
 }
 
 // TestBG3TwoWorkersWithOneAttempt: the broker has forgotten that it handed the job out. What the first one has spent counts

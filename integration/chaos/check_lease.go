@@ -48,7 +48,7 @@ func modelOf(j *job, end *frame, p payload) string {
 }
 
 // spentOf is BG-2 to BG-5: what is spent stays spent, whichever attempt spent it, and never is it more than the budget. What
-// an attempt says that another one has taken over from may or may not have been counted.
+// an attempt says that another one has taken over from, or after the end, may or may not have been counted.
 func spentOf(j *job, attempt []*frame, end *frame, p payload) string {
 	budget, charges, err := budgetOf(j)
 	if err != nil {
@@ -56,8 +56,10 @@ func spentOf(j *job, attempt []*frame, end *frame, p payload) string {
 	}
 	heard, all, own := 0, 0, 0
 	var run view.Run
+	var status view.Status
 	for _, r := range j.events {
-		hears := run.Hear(r)
+		hears := run.Hear(r) && !status.State().Terminal()
+		status.Apply(r)
 		for typ, line := range r.Lines() {
 			m := decode(line).read()
 			if typ != "metric" || m.Name != chargeName {
