@@ -22,9 +22,10 @@ var own = map[string]struct {
 	"registry":           {[]string{"envelope", "subjects"}, "pure; edges and workers both use it"},
 	"artifact":           {[]string{"envelope"}, "pure; what an artifact is does not depend on where it is kept"},
 	"lease":              {[]string{"envelope"}, "pure; what a lease allows does not depend on where it is asked"},
-	"edge/view":          {[]string{"envelope", "record", "subjects"}, "pure: the same log must look the same on every edge"},
+	"edge/dialect":       {[]string{"envelope"}, "pure: a dialect writes and reads envelopes, wherever they come from"},
+	"edge/view":          {[]string{"edge/dialect", "envelope", "record", "subjects"}, "pure: the same log must look the same on every edge"},
 	"credential":         {[]string{"envelope"}, "who issues credentials knows neither the log nor an edge"},
-	"edge":               {[]string{"artifact", "auth", "credential", "edge/view", "envelope", "lease", "record", "subjects"}, "an edge knows the log by the interfaces in bus.go, and no worker"},
+	"edge":               {[]string{"artifact", "auth", "credential", "edge/dialect", "edge/view", "envelope", "lease", "record", "subjects"}, "an edge knows the log by the interfaces in bus.go, and no worker"},
 	"worker":             {[]string{"artifact", "envelope", "lease", "record", "registry", "subjects"}, "a worker knows the log by the interfaces in bus.go, and no edge"},
 	"worker/demo":        {[]string{"envelope", "worker"}, "demo tools are tools like any other"},
 	"worker/program":     {[]string{"envelope", "worker"}, "programs are tools like any other"},
@@ -63,8 +64,9 @@ var elsewhere = []struct {
 
 // impure is what a package that must give the same answer everywhere may not import.
 var impure = map[string][]string{
-	"edge/view": {"context", "time", "net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"},
-	"subjects":  {"context", "time", "net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"},
+	"edge/dialect": {"context", "net", "os", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"},
+	"edge/view":    {"context", "time", "net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"},
+	"subjects":     {"context", "time", "net", "os", "sync", "math/rand", "math/rand/v2", "crypto/rand", "log/slog"},
 }
 
 // TestImportsPointOneWay: the packages build on each other as docs/architecture.md draws it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -42,6 +43,7 @@ type conn struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	codec     dialect.Codec // nil until the first text message; what uses it comes after that
 	dedup     dedup
 	handshake handshake
 	strikes   int // messages that were undecodable or gated, before the session is open
@@ -225,24 +227,27 @@ func (c *conn) close(code int, text string) {
 
 // send queues an answer that is not counted. A peer that asks and does not read its answers is cut off.
 func (c *conn) send(e *envelope.Envelope) {
-	frame, err := e.Encode()
+	for _, text := range c.answer(e) {
+		if errors.Is(c.out.pushControl(text), errOutboxFull) {
+			c.close(closePolicy, "answers are not read")
+		}
+	}
+}
+
+// answer returns the messages that the client gets of an answer.
+func (c *conn) answer(e *envelope.Envelope) [][]byte {
+	texts, err := c.codec.Answer(e)
 	if err != nil {
 		c.logger.Error("answer does not encode", "type", e.Type, "error", err)
-		return
 	}
-	if errors.Is(c.out.pushControl(frame), errOutboxFull) {
-		c.close(closePolicy, "answers are not read")
-	}
+	return texts
 }
 
 // sendLast queues an answer behind the events that wait, as the last word of a session.
 func (c *conn) sendLast(e *envelope.Envelope) {
-	text, err := e.Encode()
-	if err != nil {
-		c.logger.Error("answer does not encode", "type", e.Type, "error", err)
-		return
+	for _, text := range c.answer(e) {
+		c.out.pushEvent(frame{text: text})
 	}
-	c.out.pushEvent(frame{text: text})
 }
 
 // drained is called when the socket has taken most of what waited for it.

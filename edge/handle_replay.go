@@ -127,7 +127,7 @@ type rerun struct {
 type opened struct {
 	job    envelope.JobID
 	stream envelope.StreamID
-	frame  frame
+	frames []frame
 }
 
 // run reads on until the view has come to the last number.
@@ -196,7 +196,7 @@ func (r *rerun) fold(ctx context.Context, rec *record.Record) error {
 			}
 		}
 		if r.found {
-			r.push(r.s.render(f))
+			r.push(r.s.frames(f)...)
 			return
 		}
 		r.look(f)
@@ -214,7 +214,7 @@ func (r *rerun) look(f view.Frame) {
 	}
 	r.found = true
 	for _, o := range r.open {
-		r.push(o.frame)
+		r.push(o.frames...)
 	}
 	r.open = nil
 }
@@ -252,8 +252,12 @@ func (r *rerun) note(f view.Frame) {
 	}
 	r.open = kept
 	if f.Type == envelope.TypeStreamOpen {
-		r.open = append(r.open, opened{job: e.JobID, stream: e.StreamID, frame: r.s.render(f)})
+		r.open = append(r.open, opened{job: e.JobID, stream: e.StreamID, frames: r.s.frames(f)})
 	}
 }
 
-func (r *rerun) push(f frame) { r.full = r.s.conn.out.pushEvent(f) || r.full }
+func (r *rerun) push(frames ...frame) {
+	for _, f := range frames {
+		r.full = r.s.conn.out.pushEvent(f) || r.full
+	}
+}

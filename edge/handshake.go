@@ -115,9 +115,9 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 	now := time.Now().UTC()
 	lease := newLease(now, srv.cfg.SessionLease, identity.ExpiresAt)
 	token := newResumeToken(h.session)
-	start := view.New(srv.home(), f.pos.Load(), h.capabilities.Extensions...)
+	start := view.NewOf(c.codec.Dialect(), srv.home(), f.pos.Load(), h.capabilities.Extensions...)
 	store, err := createSession(ctx, srv.sessions, sessionRecord{
-		Session: h.session, Principal: identity.Principal, Dialect: dialectOpen,
+		Session: h.session, Principal: identity.Principal, Dialect: c.codec.Dialect().Name(),
 		Place: srv.home(), Capabilities: h.capabilities,
 		Proof: h.proof, LeaseGranted: lease.granted, LeaseExpires: lease.ends, CreatedAt: now, Holder: srv.cfg.Name, Epoch: 1,
 		Token: hashToken(token), Start: start.Checkpoint(),

@@ -103,7 +103,7 @@ func (c *conn) refuseLarge(beginning []byte) {
 	}
 	var bad *envelope.DecodeError
 	id := envelope.MessageID("")
-	if _, err := envelope.Decode(beginning, c.srv.limits); errors.As(err, &bad) {
+	if _, err := c.decode(nil, beginning); errors.As(err, &bad) {
 		id = bad.ID
 	}
 	c.send(s.newNack(id, envelope.CodeResourceExhausted, "the edge has too many large envelopes in hand", retryLater))

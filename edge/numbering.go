@@ -136,7 +136,7 @@ func (n *numbering) fold(ctx context.Context, rec *record.Record) error {
 		case f.Seq > n.after && n.cut == nil:
 			n.cut = &cut{pos: rec.Seq - 1, run: before, skip: linesBefore(rec, f.Line)}
 		}
-		n.last = f.Seq
+		n.last = max(n.last, f.Seq)
 		n.ended = n.ended || terminal(f.Type)
 	}, shown...)
 	if mine && rec.Subject.Lane == subjects.Event {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -61,10 +62,13 @@ func (c *conn) receive(data []byte) (outcome string) {
 
 // decode reads an envelope. Which extensions are known is the session's to say (open dialect EX-3).
 func (c *conn) decode(s *session, data []byte) (*envelope.Envelope, error) {
-	if s == nil || len(s.capabilities.Extensions) == 0 {
-		return envelope.Decode(data, c.srv.limits)
+	if c.codec == nil {
+		c.codec = dialect.Of(data).NewCodec()
 	}
-	return envelope.DecodeWith(data, c.srv.limits, s.speaks)
+	if s == nil || len(s.capabilities.Extensions) == 0 {
+		return c.codec.Decode(data, c.srv.limits, nil)
+	}
+	return c.codec.Decode(data, c.srv.limits, s.speaks)
 }
 
 // nameTrace gives a message that has its trace in extensions only (open dialect EX-5) the ids of it, so that what is said

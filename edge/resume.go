@@ -104,7 +104,7 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 	}
 	rec := store.snapshot()
 	switch {
-	case !rec.goodToken(token):
+	case !rec.goodToken(token), rec.Dialect != c.codec.Dialect().Name():
 		return nil, errNotResumable
 	case rec.lease().over(time.Now()):
 		return nil, errLeaseEnded

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -69,8 +70,11 @@ type session struct {
 	pending map[envelope.JobID]struct{}
 	counted int
 	skip    uint64 // the client has seen the envelopes up to this event_seq
-	sent    uint64 // the last event_seq that was queued for the socket
-	acked   uint64 // the last event_seq that the client has acknowledged
+	// replaying: what is not counted is from before the resume, and the client has seen it or asked again.
+	replaying bool
+	rendered  []dialect.Text // room to render in
+	sent      uint64         // the last event_seq that was queued for the socket
+	acked     uint64         // the last event_seq that the client has acknowledged
 	// withheld is rendered and waits for the ack window to open: at most what one record holds.
 	withheld []numbered
 	closing  bool // end the session when no job of it is open
@@ -113,6 +117,7 @@ func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, s
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen, acked: seen,
 	}
+	s.replaying = s.epoch > 1
 	s.renewals.lease = rec.lease()
 	return s
 }
@@ -144,10 +149,12 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 	if held, ok := parseHeld(rec); ok && held.Epoch > s.epoch {
 		s.evict(envelope.CodeAborted, "the session was resumed elsewhere")
 		return true
+	} else if ok && held.Epoch == s.epoch {
+		s.replaying = false
 	}
 	shows := false
 	s.view.Apply(rec, func(f view.Frame) {
-		if f.Seq > s.skip {
+		if f.Seq > s.skip || f.Count == 0 && !s.replaying {
 			shows = true
 			s.showCredentials(rec, &f)
 			full = s.show(f) || full

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/subjects"
@@ -43,9 +44,6 @@ type sessionRecord struct {
 	Recent *view.Checkpoint `json:"recent,omitempty"`
 }
 
-// dialectOpen names the wire form whose handshake starts with session.open.
-const dialectOpen = "open"
-
 func (r *sessionRecord) key() string { return subjects.Key(string(r.Session)) }
 
 func (r *sessionRecord) encode() ([]byte, error) {
@@ -60,6 +58,9 @@ func decodeSessionRecord(data []byte) (*sessionRecord, error) {
 	r := new(sessionRecord)
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("session record: %w", err)
+	}
+	if _, ok := dialect.Named(r.Dialect); !ok {
+		return nil, fmt.Errorf("session record: this edge does not speak the dialect %q", r.Dialect)
 	}
 	return r, nil
 }

@@ -19,20 +19,39 @@ type numbered struct {
 // Only what is counted goes through here. Answers that are not counted have a queue of their own and pass a full
 // window, and the ack that opens it is read in any case: so nobody waits for himself, as in the original (FC-5).
 func (s *session) show(f view.Frame) (full bool) {
-	n := numbered{seq: f.Seq, frame: s.render(f)}
-	if len(s.withheld) > 0 || !s.fits(f.Seq) {
+	if f.Type == envelope.TypeArtifactPut {
+		return s.let(numbered{seq: f.Seq, frame: s.renderFetched(f)})
+	}
+	s.rendered = s.conn.codec.Render(s.rendered[:0], f, s.skip)
+	for i := range s.rendered {
+		text := &s.rendered[i]
+		if text.Seq == 0 {
+			text.Seq = s.view.Seq() // it stays behind what comes before it
+		}
+		full = s.let(numbered{seq: text.Seq, frame: frame{text: text.Data}}) || full
+		text.Data = nil
+	}
+	return full
+}
+
+// frames are the messages that the client gets of an envelope which it has seen before.
+func (s *session) frames(f view.Frame) (all []frame) {
+	if f.Type == envelope.TypeArtifactPut {
+		return []frame{s.renderFetched(f)}
+	}
+	for _, text := range s.conn.codec.Render(nil, f, 0) {
+		all = append(all, frame{text: text.Data})
+	}
+	return all
+}
+
+// let queues a message, or withholds it.
+func (s *session) let(n numbered) (full bool) {
+	if len(s.withheld) > 0 || !s.fits(n.seq) {
 		s.withheld = append(s.withheld, n)
 		return true
 	}
 	return s.queue(n)
-}
-
-// render makes the message that the client gets of an envelope.
-func (s *session) render(f view.Frame) frame {
-	if f.Type == envelope.TypeArtifactPut {
-		return s.renderFetched(f)
-	}
-	return frame{text: envelope.AppendSeq(nil, f.Line, f.Seq)}
 }
 
 func (s *session) queue(n numbered) (full bool) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -11,6 +12,8 @@ import (
 // read. It is stored as JSON in the session's record, and is only worth something while the log still holds what
 // comes after Pos.
 type Checkpoint struct {
+	// Dialect decides what is counted; "" is the open one.
+	Dialect string `json:"dialect,omitempty"`
 	// Seq is the event_seq of the last counted envelope.
 	Seq uint64 `json:"seq"`
 	// Place and Pos are where the last record folded stands.
@@ -38,20 +41,28 @@ func (v *View) Checkpoint() Checkpoint {
 		Subscriptions: maps.Clone(v.subs),
 		Extensions:    v.extensions,
 	}
+	if v.dialect != dialect.Open {
+		c.Dialect = v.dialect.Name()
+	}
 	if len(v.watches) > 0 {
 		c.Watches = v.Watches()
 	}
 	return c
 }
 
-// Restore returns the view that c was taken of.
+// Restore returns the view that c was taken of. Whoever reads checkpoints that others have stored makes sure that there is
+// such a dialect; else it is the open one.
 func Restore(c Checkpoint) *View {
+	spoken, ok := dialect.Named(c.Dialect)
+	if !ok {
+		spoken = dialect.Open
+	}
 	jobs := maps.Clone(c.Jobs)
 	if jobs == nil {
 		jobs = make(map[string]Run)
 	}
 	v := &View{
-		seq: c.Seq, place: c.Place, pos: c.Pos, accepted: c.Accepted, jobs: jobs, shown: slices.Clone(c.Shown),
+		dialect: spoken, seq: c.Seq, place: c.Place, pos: c.Pos, accepted: c.Accepted, jobs: jobs, shown: slices.Clone(c.Shown),
 		subs:       maps.Clone(c.Subscriptions),
 		extensions: c.Extensions,
 	}

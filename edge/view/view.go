@@ -3,20 +3,14 @@ package view
 import (
 	"slices"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
 )
 
-// Frame is one envelope that the client receives.
-type Frame struct {
-	// Seq is the envelope's event_seq, or 0 if its type is not counted.
-	Seq uint64
-	// Type is the envelope's type.
-	Type envelope.Type
-	// Line is the stored envelope, compact and without event_seq. It aliases the record's body.
-	Line []byte
-}
+// Frame is one envelope that the client is shown, with its numbers in the session.
+type Frame = dialect.Frame
 
 // TypeMoved is the type of the mark in a session's log which says that the session goes on elsewhere: in another feed,
 // maybe of another shard. Its payload is a Move. Whatever stands at the old place after it is not the session's. While a job
@@ -38,6 +32,7 @@ type Move struct {
 
 // View is the state of the fold. It is not safe for concurrent use; the zero value is not usable, see New.
 type View struct {
+	dialect  dialect.Dialect // decides what is counted
 	seq      uint64
 	place    Place
 	pos      uint64
@@ -65,10 +60,15 @@ type Run struct {
 	Streams []envelope.StreamID `json:"streams,omitempty"`
 }
 
-// New returns the view of a session whose first record stands at a place after log position pos, and that has negotiated
-// extensions: envelopes of these types are shown, and counted, and others of no type of the catalogue are not.
+// New returns the view of a session of the open dialect whose first record stands at a place after log position pos, and that
+// has negotiated extensions: envelopes of these types are shown, and counted, and others of no type of the catalogue are not.
 func New(place Place, pos uint64, extensions ...string) *View {
-	return &View{place: place, pos: pos, jobs: make(map[string]Run), extensions: extensions}
+	return NewOf(dialect.Open, place, pos, extensions...)
+}
+
+// NewOf is New for a session of any dialect.
+func NewOf(d dialect.Dialect, place Place, pos uint64, extensions ...string) *View {
+	return &View{dialect: d, place: place, pos: pos, jobs: make(map[string]Run), extensions: extensions}
 }
 
 // Seq is the event_seq of the last counted envelope, 0 before the first.
@@ -142,11 +142,15 @@ func (v *View) accept(rec *record.Record, emit func(Frame)) {
 	if _, open := v.jobs[job]; open {
 		return // a second copy of an invocation that was already accepted
 	}
+	before, run := v.seq, Run{}
 	for typ, line := range rec.Lines() {
 		v.render(typ, line, emit)
 		break
 	}
-	v.jobs[job] = Run{Last: v.seq}
+	if v.seq > before {
+		run.Last = v.seq
+	}
+	v.jobs[job] = run
 }
 
 // event renders what the runtime says. A record without a job answers the client and is always rendered; one with a
@@ -227,7 +231,7 @@ func (r *Run) Hear(rec *record.Record) bool {
 }
 
 func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
-	row, known := envelope.Lookup(typ)
+	_, known := envelope.Lookup(typ)
 	extension := !known && slices.Contains(v.extensions, string(typ))
 	if !known && !extension {
 		return // an internal mark of the log, never shown, or for sessions that have negotiated it
@@ -235,9 +239,12 @@ func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
 	if typ == envelope.TypeJobCheckpoint && !slices.Contains(v.extensions, envelope.CheckpointExtension) {
 		return // a client of 2.0.0 does not know it
 	}
-	frame := Frame{Type: typ, Line: line}
-	if row.Countable || extension {
-		v.seq++
+	frame := Frame{Type: typ, Line: line, Count: 1}
+	if !extension {
+		frame.Count = v.dialect.Count(typ, line)
+	}
+	if frame.Count > 0 {
+		v.seq += uint64(frame.Count)
 		frame.Seq = v.seq
 	}
 	emit(frame)

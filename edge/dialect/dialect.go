@@ -1,0 +1,74 @@
+// Package dialect is the wire forms that an edge speaks. The log has one form, that of package envelope, and so have the
+// edge's commands and answers; a dialect reads its own frames as envelopes and writes envelopes as its own frames. Nothing
+// outside this package knows which dialect a session speaks, and what dialects disagree about is asked of [Codec.Traits].
+//
+// The package is pure: what a client of a dialect is shown of an envelope, and under which numbers, must be the same on every
+// edge and at every time, as a resume begins in the middle.
+package dialect
+
+import (
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// Frame is one envelope of a session's view.
+type Frame struct {
+	// Seq is the last event_seq that the client sees for the envelope, 0 if it sees none.
+	Seq uint64
+	// Count is how many there are: most dialects show an envelope as one message.
+	Count int
+	// Type is the envelope's type.
+	Type envelope.Type
+	// Line is the stored envelope, compact and without event_seq. It aliases the record's body.
+	Line []byte
+}
+
+// Text is a message for the client.
+type Text struct {
+	// Seq is its event_seq, 0 if it is not counted.
+	Seq  uint64
+	Data []byte
+}
+
+// Dialect is a wire form. It is a value, safe for concurrent use.
+type Dialect interface {
+	// Name is what the records of sessions call the dialect.
+	Name() string
+	// Count is how many numbers a client's session gives to an envelope of the log. It depends on nothing else.
+	Count(typ envelope.Type, line []byte) int
+	// NewCodec returns a codec for one connection.
+	NewCodec() Codec
+}
+
+// Codec speaks a dialect on one connection. Decode is for the connection's reader; the other methods are safe for concurrent
+// use.
+type Codec interface {
+	// Dialect is the one that is spoken.
+	Dialect() Dialect
+	// Traits are how the dialect wants the edge to behave.
+	Traits() Traits
+	// Decode reads a message of the client as an envelope of a type that clients send, or returns an
+	// [envelope.DecodeError]. speaks is which extensions the session has negotiated, nil for none.
+	Decode(frame []byte, lim envelope.Limits, speaks func(extension string) bool) (*envelope.Envelope, error)
+	// Render appends what the client gets of an envelope of the log, but for what is numbered seen or less.
+	Render(dst []Text, f Frame, seen uint64) []Text
+	// Answer returns what the client gets of an envelope that is said out of band.
+	Answer(e *envelope.Envelope) ([][]byte, error)
+}
+
+// Traits are what dialects disagree about. The zero value is the open dialect.
+type Traits struct{}
+
+// dialects are all that there are, by name.
+var dialects = map[string]Dialect{Open.Name(): Open}
+
+// Named returns the dialect of a session's record. Records of sessions older than the second dialect name none.
+func Named(name string) (Dialect, bool) {
+	if name == "" {
+		return Open, true
+	}
+	d, ok := dialects[name]
+	return d, ok
+}
+
+// Of returns the dialect that a connection speaks whose first text message is this one.
+func Of([]byte) Dialect { return Open }
