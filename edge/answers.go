@@ -44,7 +44,7 @@ func (s *session) nackID(id envelope.MessageID, code envelope.Code, text string)
 
 func (s *session) newNack(id envelope.MessageID, code envelope.Code, text string, details json.RawMessage) *envelope.Envelope {
 	s.srv.metrics.nack(code)
-	e := s.answer(nil, envelope.TypeNack, &envelope.Nack{Code: s.srv.cfg.Codes.Code(code), Message: text, Details: details})
+	e := s.answer(nil, envelope.TypeNack, &envelope.Nack{Code: s.codes.Code(code), Message: text, Details: details})
 	e.CorrelationID = id
 	return e
 }
@@ -85,7 +85,7 @@ func (s *session) recordOf(subject subjects.Subject, envelopes ...*envelope.Enve
 		return nil, envelope.Errorf(envelope.CodeInternal, "record: %v", err)
 	}
 	rec.Sender = s.srv.cfg.Name
-	rec.Codes = s.srv.cfg.Codes
+	rec.Codes = s.codes
 	return rec, nil
 }
 

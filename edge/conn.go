@@ -51,6 +51,7 @@ type conn struct {
 	session  atomic.Pointer[session] // set by the reader, read by the server
 	lastSign atomic.Int64            // unix nanoseconds of the last sign of life
 	lastPing atomic.Int64            // unix nanoseconds of the last question for one
+	lastSaid atomic.Int64            // unix nanoseconds of the last messages that were written
 	queued   int                     // what the kernel held for the peer at the keeper's last look
 
 	large      largeFrame
@@ -152,6 +153,9 @@ func (c *conn) readFailed(err error) error {
 			c.close(closePolicy, "handshake timeout")
 			return errors.New("handshake timeout")
 		}
+		if s := c.session.Load(); s.traits.Heartbeats {
+			c.send(s.answer(nil, envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: envelope.CodeHeartbeatLost, Reason: "no sign of life"}))
+		}
 		c.close(closeGoingAway, "no sign of life")
 		return errHeartbeatLost
 	}
@@ -172,6 +176,7 @@ func (c *conn) write() {
 			_ = c.ws.Close() // the reader ends too
 			return
 		}
+		c.lastSaid.Store(time.Now().UnixNano())
 	}
 	if frame := c.closeFrame.Load(); frame != nil {
 		_ = c.ws.WriteControl(websocket.CloseMessage, *frame, time.Now().Add(closeWait))

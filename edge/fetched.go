@@ -74,7 +74,7 @@ func (s *session) renderFetched(f view.Frame) frame {
 	return frame{text: text, content: &content{
 		principal: s.principal, id: stored.ArtifactID, head: text[:at], tail: text[at:],
 		nack: func(code envelope.Code, says string) []byte {
-			return as(envelope.TypeNack, &envelope.Nack{Code: s.srv.cfg.Codes.Code(code), Message: says})
+			return as(envelope.TypeNack, &envelope.Nack{Code: s.codes.Code(code), Message: says})
 		},
 	}}
 }

@@ -87,7 +87,7 @@ func (s *session) runningJob(ctx context.Context, id string) (invocation *record
 		return nil, false, refusedUnknown, nil
 	case err != nil:
 		return nil, false, "", err
-	case invocation.Principal != s.principal:
+	case invocation.Principal != s.principal, s.traits.OwnerCancels && invocation.Subject.Session != string(s.id):
 		return nil, false, refusedNotAllowed, nil
 	}
 	last, err := s.srv.log.LastOf(ctx, subjects.JobEvents(invocation.Subject))

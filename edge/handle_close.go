@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -20,7 +21,19 @@ func handleSessionClose(c *conn, s *session, msg *envelope.Envelope) {
 		reason = "session closed"
 	}
 	s.inTurn(msg, true, func() { // with the jobs that wait for credentials
-		if s.srv.cfg.OnSessionClose == CloseDetach {
+		switch leaving := c.codec.Leaving(); {
+		case leaving == dialect.LeaveForGood:
+			s.sayClosed(payload.Reason)
+			s.mu.Lock()
+			s.closed = true
+			s.mu.Unlock()
+			c.wg.Go(s.sayGoodbye)
+			return
+		case leaving == dialect.LeaveResumable:
+			s.sayClosed(payload.Reason)
+			c.close(closeNormal, "session closed, its jobs go on")
+			return
+		case s.srv.cfg.OnSessionClose == CloseDetach:
 			closed := s.answer(nil, envelope.TypeSessionClosed, &envelope.SessionClosed{})
 			c.sendLast(closed)
 			c.close(closeNormal, "session closed, its jobs go on")
@@ -28,6 +41,11 @@ func handleSessionClose(c *conn, s *session, msg *envelope.Envelope) {
 		}
 		s.wind(msg, reason, nil)
 	})
+}
+
+// sayClosed acknowledges that the client leaves.
+func (s *session) sayClosed(reason string) {
+	s.conn.sendLast(s.answer(nil, envelope.TypeSessionClosed, &envelope.SessionClosed{Reason: reason}))
 }
 
 // wind cancels the session's jobs and ends the connection when their ends have been delivered; last is said before.

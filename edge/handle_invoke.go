@@ -23,9 +23,16 @@ func handleInvoke(c *conn, s *session, msg *envelope.Envelope) {
 
 // newInvocation is what a message of the client asks for.
 func (s *session) newInvocation(msg *envelope.Envelope, payload *envelope.ToolInvoke) *invocation {
+	longest := s.srv.cfg.MaxRuntime
+	if asked := time.Duration(min(payload.MaxRuntimeSec, uint64(longest/time.Second))) * time.Second; asked > 0 {
+		longest = asked
+	}
+	if s.traits.TellsAll && msg.TraceID == "" {
+		msg.TraceID = newTraceID()
+	}
 	return &invocation{
-		session: s.subject, origin: s.origin, codes: s.srv.cfg.Codes, sender: s.srv.cfg.Name, maxRuntime: s.srv.cfg.MaxRuntime,
-		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(),
+		session: s.subject, origin: s.origin, codes: s.codes, sender: s.srv.cfg.Name, maxRuntime: longest,
+		msg: msg, payload: payload, job: envelope.NewJobID(), now: time.Now(), tellsAll: s.traits.TellsAll,
 	}
 }
 
@@ -86,7 +93,7 @@ func (s *session) refusal(inv *invocation) []*envelope.Envelope {
 	case err == nil:
 		inv.tool, inv.queue = tool, queue
 		return nil
-	case s.provisions(inv.lease): // TI-3: the acceptance would have waited for credentials
+	case s.provisions(inv.lease), s.traits.RefusesFirst: // TI-3: the acceptance would have waited for credentials
 		return inv.fail(err)
 	default:
 		return inv.failAccepted(err)
@@ -134,8 +141,9 @@ type invocation struct {
 	origin  string // of the session, see originOf
 	codes   envelope.Vocabulary
 	sender  string
-	// maxRuntime is Config.MaxRuntime.
+	// maxRuntime is Config.MaxRuntime, or less if the client asks for less.
 	maxRuntime time.Duration
+	tellsAll   bool // the acceptance names the tool as it was resolved
 	msg        *envelope.Envelope
 	payload    *envelope.ToolInvoke
 	job        envelope.JobID
@@ -162,14 +170,8 @@ type invocation struct {
 // validate checks what can be judged from the message alone: the reference (step 2, TI-2) and the lease (step 3,
 // LE-2).
 func (inv *invocation) validate() []*envelope.Envelope {
-	ref, err := envelope.ParseAgentRef(inv.payload.Tool)
-	if err != nil {
-		return inv.fail(envelope.Errorf(envelope.CodeInvalidArgument, "payload.tool: %s", errorText(err)))
-	}
-	inv.ref = ref
-	inv.lease = inv.payload.EffectiveLease() // TI-1
-	if inv.enforced, err = leases.Enforced(inv.lease); err != nil {
-		return inv.fail(envelope.Errorf(envelope.CodeInvalidArgument, "payload.lease_request: %s", errorText(err)))
+	if err := inv.parse(); err != nil {
+		return inv.fail(err)
 	}
 	if l := inv.enforced; l != nil && l.ExpiresAt != nil && !l.ExpiresAt.After(inv.begin()) {
 		return inv.fail(envelope.Errorf(envelope.CodeInvalidRequest, "payload.lease_request.expires_at is not after the moment at which the job may start"))
@@ -177,10 +179,28 @@ func (inv *invocation) validate() []*envelope.Envelope {
 	return nil
 }
 
+// parse reads the reference and the lease.
+func (inv *invocation) parse() error {
+	ref, err := envelope.ParseAgentRef(inv.payload.Tool)
+	if err != nil {
+		return envelope.Errorf(envelope.CodeInvalidArgument, "payload.tool: %s", errorText(err))
+	}
+	inv.ref = ref
+	inv.lease = inv.payload.EffectiveLease() // TI-1
+	if inv.enforced, err = leases.Enforced(inv.lease); err != nil {
+		return envelope.Errorf(envelope.CodeInvalidArgument, "payload.lease_request: %s", errorText(err))
+	}
+	return nil
+}
+
 // acceptance is the job.accepted of the invocation (TI-4: it echoes the effective lease).
 func (inv *invocation) acceptance() *envelope.Envelope {
 	if inv.accepted == nil {
-		inv.accepted = inv.about(envelope.TypeJobAccepted, &envelope.JobAccepted{JobID: inv.job, Lease: inv.lease})
+		payload := &envelope.JobAccepted{JobID: inv.job, Lease: inv.lease}
+		if inv.tellsAll {
+			payload.Agent = inv.tool.String()
+		}
+		inv.accepted = inv.about(envelope.TypeJobAccepted, payload)
 	}
 	return inv.accepted
 }

@@ -52,7 +52,7 @@ func handleListJobs(c *conn, s *session, msg *envelope.Envelope) {
 	req.query = newListQuery(s.principal, only, payload.Filter)
 	if payload.Cursor != "" {
 		from, ok := decodeListCursor(payload.Cursor, req.query)
-		if !ok {
+		if !ok && !s.traits.TellsAll { // there, a listing begins anew
 			s.nack(msg, envelope.CodeInvalidArgument, "cursor: not one of this listing: its filter must stay the same")
 			return
 		}
@@ -156,7 +156,7 @@ func (s *session) listPage(req listRequest) (*envelope.SessionJobs, error) {
 	l := listing{
 		log: s.srv.log, query: req.query, limit: req.limit, begun: time.Now(),
 		queues: newJobQueues(s.srv.log, req.query, shards, req.from, min(req.limit, 255)+1, s.newestJob()),
-		known:  s.srv.knownJob,
+		known:  s.srv.knownJob, tellsAll: s.traits.TellsAll,
 	}
 	next, err := l.page(ctx)
 	if err != nil {

@@ -42,16 +42,22 @@ func (c *conn) handleOpen(msg *envelope.Envelope) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
 	defer cancel()
+	nobody := string(c.handshake.session)
+	if c.codec.Traits().Anonymous { // nobody has a name, and comes back under it
+		nobody = "client:" + open.Client.Kind
+	}
 	outcome, err := authenticator.Authenticate(ctx, auth.Attempt{
 		Scheme: scheme, Token: open.Auth.Token,
 		ClientKind: open.Client.Kind, ClientVersion: open.Client.Version, Fingerprint: open.Client.Fingerprint,
-		Anonymous: isTrue(c.handshake.capabilities.Anonymous), SessionID: string(c.handshake.session),
+		Anonymous: isTrue(c.handshake.capabilities.Anonymous), SessionID: nobody,
 	})
 	switch reason, rejected := auth.IsRejection(err); {
 	case rejected:
 		c.reject(msg, envelope.CodeUnauthenticated, reason)
 	case err != nil:
 		c.authenticatorFailed(err)
+	case outcome.Challenge != "" && c.codec.Traits().NoRefresh:
+		c.reject(msg, envelope.CodeUnauthenticated, "the token asks for a challenge, which this client cannot answer")
 	case outcome.Challenge != "":
 		challenger, ok := authenticator.(auth.Challenger)
 		if !ok {
@@ -101,6 +107,10 @@ func (c *conn) handleAuthenticate(msg *envelope.Envelope) {
 func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.Identity) {
 	h := c.handshake
 	srv := c.srv
+	if r := c.codec.Resuming(); r != nil {
+		c.continueSession(msg, r.Token, r.LastSeq, &claim{session: r.Session, identity: identity})
+		return
+	}
 	t, err := srv.quotas.admit(identity.Principal, h.session)
 	if err != nil {
 		c.reject(msg, envelope.CodeResourceExhausted, err.Error())
@@ -113,7 +123,7 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 		return
 	}
 	now := time.Now().UTC()
-	lease := newLease(now, srv.cfg.SessionLease, identity.ExpiresAt)
+	lease := c.leaseOf(now, identity)
 	token := newResumeToken(h.session)
 	start := view.NewOf(c.codec.Dialect(), srv.home(), f.pos.Load(), h.capabilities.Extensions...)
 	store, err := createSession(ctx, srv.sessions, sessionRecord{
@@ -141,6 +151,18 @@ func (c *conn) open(ctx context.Context, msg *envelope.Envelope, identity auth.I
 	s.logger.Info("session opened")
 }
 
+// noLease is how long a session goes on whose client cannot show again who it is, if its credential has no end.
+const noLease = 10 * 365 * 24 * time.Hour
+
+// leaseOf is the lease of a session that begins with a proof of identity.
+func (c *conn) leaseOf(now time.Time, identity auth.Identity) lease {
+	length := c.srv.cfg.SessionLease
+	if c.codec.Traits().NoRefresh {
+		length = noLease
+	}
+	return newLease(now, length, identity.ExpiresAt)
+}
+
 // adopt makes s the connection's session; one that it replaces leaves.
 func (c *conn) adopt(s *session) {
 	if old := c.session.Swap(s); old != nil {
@@ -156,7 +178,10 @@ func (c *conn) adopt(s *session) {
 func (c *conn) reject(msg *envelope.Envelope, code envelope.Code, reason string) {
 	c.srv.metrics.opened["rejected"].Inc()
 	c.send(answer("", msg, envelope.TypeSessionRejected, &envelope.SessionRejected{Code: code, Message: reason}))
-	if c.session.Load() == nil {
+	switch {
+	case c.codec.Traits().OneTry:
+		c.close(closePolicy, "no session")
+	case c.session.Load() == nil:
 		c.strike()
 	}
 }
@@ -185,6 +210,13 @@ func (srv *Server) negotiate(client envelope.Capabilities) envelope.Capabilities
 	agents := srv.tools.Agents()
 	offered.Agents = &agents
 	return envelope.Negotiate(offered, client)
+}
+
+// withInventory is what a session has negotiated, with the tools that there are now.
+func (srv *Server) withInventory(negotiated envelope.Capabilities) envelope.Capabilities {
+	agents := srv.tools.Agents()
+	negotiated.Agents = &agents
+	return negotiated
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

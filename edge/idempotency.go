@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -146,16 +148,22 @@ func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, kn
 	sub := invocation.Subject
 	if sub.Session == string(s.id) {
 		s.srv.metrics.jobs["repeated"].Inc()
-		return answer, nil
+		if !s.traits.TellsAll {
+			return answer, nil
+		}
+		return i.endAgain(ctx, s, sub, answer)
 	}
 	if watched := s.watchCount(); watched >= s.srv.cfg.MaxJobsPerSession {
 		s.srv.metrics.jobs["refused"].Inc()
 		return inv.fail(envelope.Errorf(envelope.CodeResourceExhausted,
 			"the session watches %d jobs, the limit is %d", watched, s.srv.cfg.MaxJobsPerSession)), nil
 	}
-	watch, err := i.watchFromHere(ctx, sub)
+	watch, end, err := i.watchFromHere(ctx, sub)
 	if err != nil {
 		return nil, err
+	}
+	if end != nil && s.traits.TellsAll {
+		watch.Skip = linesBeforeEnd(end)
 	}
 	begin, err := envelope.New(view.TypeWatched, watch)
 	if err != nil {
@@ -166,14 +174,31 @@ func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, kn
 	return append(answer, begin), nil
 }
 
+// endAgain is the answer to a retry in the job's own session, whose client waits for the job anew: if it has ended, its end is
+// shown once more.
+func (i *idempotency) endAgain(ctx context.Context, s *session, sub subjects.Subject, answer []*envelope.Envelope) ([]*envelope.Envelope, error) {
+	watch, end, err := i.watchFromHere(ctx, sub)
+	if err != nil || end == nil {
+		return answer, err
+	}
+	watch.Until, watch.Skip = end.Seq, linesBeforeEnd(end)
+	begin, err := envelope.New(view.TypeWatched, watch)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
+	}
+	begin.SessionID = s.id
+	return append(answer, begin), nil
+}
+
 // watchFromHere is a watch that shows what the job says from now on. Of a job that has ended it shows the record that
-// ended it: without that, the client would wait for ever.
-func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (*view.Watch, error) {
+// ended it, which is end: without that, the client would wait for ever.
+func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (watch *view.Watch, end *record.Record, err error) {
 	events := subjects.JobEvents(sub)
-	watch := &view.Watch{Subject: events.String()}
-	err := i.log.ReadJob(ctx, events, func(rec *record.Record) bool {
+	watch = &view.Watch{Subject: events.String()}
+	err = i.log.ReadJob(ctx, events, func(rec *record.Record) bool {
 		if run := watch.Run; run.Hear(rec) {
 			if ends(rec) {
+				end = rec
 				return false
 			}
 			watch.Run = run
@@ -181,7 +206,12 @@ func (i *idempotency) watchFromHere(ctx context.Context, sub subjects.Subject) (
 		watch.Pos = rec.Seq
 		return true
 	})
-	return watch, err
+	return watch, end, err
+}
+
+// linesBeforeEnd is how many lines of the record that ends a job stand before the end.
+func linesBeforeEnd(end *record.Record) int {
+	return max(0, slices.IndexFunc(end.Types, terminal))
 }
 
 // stored returns the invocation that the key stands for, or nil if it is not in the log. It may be on its way from
@@ -224,12 +254,19 @@ func (i *idempotency) grace(at, now time.Time) time.Duration {
 
 // same reports whether the invocation asks for what the key stands for: tool, arguments and effective lease.
 func (i *idempotency) same(s *session, inv *invocation, known *keyRecord) bool {
-	if inv.validate() != nil {
-		return false
+	if inv.parse() != nil {
+		return false // whether its lease has ended since is no question: what was accepted stays so
 	}
 	tool, queue, err := s.srv.tools.Resolve(inv.ref)
-	if err != nil {
-		return false
+	if err != nil { // nobody offers it any more
+		sub, err := subjects.Parse(known.Subject)
+		if err != nil {
+			return false
+		}
+		if tool, err = envelope.ParseAgentRef(sub.Tool); err != nil || tool.Name != inv.ref.Name || inv.ref.Version != "" && tool != inv.ref {
+			return false
+		}
+		queue = sub.Queue
 	}
 	inv.tool, inv.queue = tool, queue
 	fingerprint, err := inv.fingerprint()
@@ -242,6 +279,9 @@ func (inv *invocation) fingerprint() (string, error) {
 	what := inv.tool.String()
 	if inv.when != "" {
 		what += " " + inv.when // no tool's name has a space
+	}
+	if inv.payload.MaxRuntimeSec > 0 {
+		what += " within " + strconv.FormatUint(inv.payload.MaxRuntimeSec, 10)
 	}
 	return envelope.Fingerprint(what, inv.payload.Arguments, inv.lease)
 }

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/arcp-nats/arcp/edge/view"
@@ -41,10 +43,15 @@ func (s *session) jobSubscription(ctx context.Context, req attachment) (*envelop
 	own := invocation.Subject.Session == string(s.id)
 	watch, replayed := story.watch(req.ask.History && !watched, own, numbers)
 	entry := entryOf(invocation)
-	return &envelope.JobSubscribed{
+	answer := &envelope.JobSubscribed{
 		JobID: req.job, CurrentStatus: story.status.State(), Agent: entry.Agent, TraceID: entry.TraceID,
 		ParentJobID: envelope.JobID(invocation.Parent), SubscribedFrom: numbers.last, Replayed: replayed,
-	}, watch, nil
+	}
+	if s.traits.TellsAll {
+		answer.Agent, answer.Code, answer.Lease = invocation.Subject.Tool, story.status.Code(), entry.Lease
+		answer.Budget = story.budget(entry.Lease)
+	}
+	return answer, watch, nil
 }
 
 // entitledTo returns the invocation of a job that the session may watch: one of its principal, wherever it was submitted
@@ -108,8 +115,9 @@ type WatchedJob struct {
 type jobStory struct {
 	invocation *record.Record
 	status     view.Status
-	pos        uint64   // of the last record
-	run        view.Run // that is listened to after it
+	pos        uint64                     // of the last record
+	run        view.Run                   // that is listened to after it
+	left       map[string]envelope.Amount // of the budget, by currency, as far as the job has said
 	// shown is where the last envelope stands that an observer is shown.
 	shown cut
 }
@@ -122,13 +130,55 @@ func (j *jobStory) add(rec *record.Record) bool {
 	}
 	j.status.Apply(rec)
 	if j.run.Hear(rec) {
-		for i, typ := range rec.Types {
-			if view.Forwardable(typ) {
-				j.shown = cut{pos: rec.Seq, skip: i + 1}
+		i := 0
+		for typ, line := range rec.Lines() {
+			i++
+			if view.Forwardable(typ, line) {
+				j.shown = cut{pos: rec.Seq, skip: i}
 			}
 		}
+		j.spend(rec)
 	}
 	return true
+}
+
+// spend notes what a job says is left of its budget.
+func (j *jobStory) spend(rec *record.Record) {
+	if !slices.Contains(rec.Types, envelope.TypeMetric) {
+		return
+	}
+	for typ, line := range rec.Lines() {
+		var body struct {
+			Payload struct {
+				Name  string          `json:"name"`
+				Value json.RawMessage `json:"value"`
+				Unit  string          `json:"unit"`
+			} `json:"payload"`
+		}
+		if typ != envelope.TypeMetric || json.Unmarshal(line, &body) != nil || body.Payload.Name != envelope.MetricBudgetRemaining {
+			continue
+		}
+		if a, err := envelope.ParseAmount(body.Payload.Unit + ":" + string(body.Payload.Value)); err == nil {
+			if j.left == nil {
+				j.left = make(map[string]envelope.Amount)
+			}
+			j.left[a.Currency] = a
+		}
+	}
+}
+
+// budget is what is left of the budget of a lease, nil without one.
+func (j *jobStory) budget(lease *envelope.Lease) []envelope.Amount {
+	if lease == nil {
+		return nil
+	}
+	left := slices.Clone(lease.Budget)
+	for i, a := range left {
+		if said, has := j.left[a.Currency]; has {
+			left[i] = said
+		}
+	}
+	return left
 }
 
 // jobNumbers is where a job stands in the numbers of the session that submitted it.

@@ -83,7 +83,15 @@ func (s *session) saveRecord(ctx context.Context) (answered bool) {
 func (c *conn) checkIdle(now time.Time) {
 	s := c.session.Load()
 	idle := c.srv.cfg.IdlePing
-	if s == nil || now.Sub(time.Unix(0, c.lastSign.Load())) < idle {
+	if s == nil {
+		return
+	}
+	silent := s.traits.Heartbeats && now.Sub(time.Unix(0, c.lastSaid.Load())) >= idle
+	if !silent && now.Sub(time.Unix(0, c.lastSign.Load())) < idle {
+		return
+	}
+	if silent && now.Sub(time.Unix(0, c.lastPing.Load())) >= idle {
+		c.ask(s, now)
 		return
 	}
 	if c.taking() {
@@ -96,6 +104,11 @@ func (c *conn) checkIdle(now time.Time) {
 	if now.Sub(time.Unix(0, c.lastPing.Load())) < idle {
 		return
 	}
+	c.ask(s, now)
+}
+
+// ask asks for a sign of life.
+func (c *conn) ask(s *session, now time.Time) {
 	c.lastPing.Store(now.UnixNano())
 	c.send(s.answer(nil, envelope.TypeSessionPing, &envelope.SessionPing{Nonce: rand.Text(), SentAt: envelope.Now()}))
 	_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(pingWait))

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -29,6 +30,9 @@ type listing struct {
 	queues *jobQueues
 	// known says what a live view knows of a job: the event_seq of its last envelope, and how it ended.
 	known func(invocation *record.Record) (last uint64, ended envelope.JobState)
+	// tellsAll: entries have the tool as it was resolved, the lease, and why a job has failed; and a filter by a tool without a
+	// version lets all versions through.
+	tellsAll bool
 
 	examined, bytes int
 	jobs            []envelope.JobListEntry
@@ -92,7 +96,12 @@ func (l *listing) gather(ctx context.Context, limit int) ([]candidate, error) {
 		l.queues.take(rec)
 		l.examined++
 		entry := entryOf(rec)
-		if l.query.Agent != "" && l.query.Agent != entry.Agent || !rec.Time.After(l.query.After) {
+		lease := entry.Lease
+		entry.Lease = nil
+		if l.tellsAll {
+			entry.Agent, entry.Lease = rec.Subject.Tool, lease
+		}
+		if !l.wants(entry.Agent) || !rec.Time.After(l.query.After) {
 			continue
 		}
 		place := *rec // without the arguments, which may be large
@@ -100,6 +109,12 @@ func (l *listing) gather(ctx context.Context, limit int) ([]candidate, error) {
 		batch = append(batch, candidate{rec: &place, entry: entry})
 	}
 	return batch, nil
+}
+
+// wants reports whether the filter lets a tool through.
+func (l *listing) wants(agent string) bool {
+	name, _, _ := strings.Cut(agent, "@")
+	return l.query.Agent == "" || l.query.Agent == agent || l.tellsAll && l.query.Agent == name
 }
 
 // entryOf is what the invocation alone says of a job. The agent is the reference as the client wrote it (LJ-5).
@@ -112,11 +127,12 @@ func entryOf(rec *record.Record) envelope.JobListEntry {
 		var command struct {
 			TraceID string `json:"trace_id"`
 			Payload struct {
-				Tool string `json:"tool"`
+				Tool  string          `json:"tool"`
+				Lease *envelope.Lease `json:"lease_request"`
 			} `json:"payload"`
 		}
 		if typ == envelope.TypeToolInvoke && jsonv2.Unmarshal(line, &command) == nil {
-			entry.Agent, entry.TraceID = command.Payload.Tool, command.TraceID
+			entry.Agent, entry.TraceID, entry.Lease = command.Payload.Tool, command.TraceID, command.Payload.Lease
 		}
 	}
 	return entry
@@ -128,7 +144,8 @@ func (l *listing) judge(ctx context.Context, batch []candidate) error {
 	var of []*candidate
 	for i := range batch {
 		c := &batch[i]
-		if c.entry.LastEventSeq, c.entry.Status = l.known(c.rec); c.entry.Status == "" {
+		c.entry.LastEventSeq, c.entry.Status = l.known(c.rec)
+		if c.entry.Status == "" || l.tellsAll && c.entry.Status == envelope.JobStateFailed {
 			unknown, of = append(unknown, c.rec), append(of, c)
 		}
 	}
@@ -141,6 +158,9 @@ func (l *listing) judge(ctx context.Context, batch []candidate) error {
 	}
 	for _, c := range of {
 		c.entry.Status = c.status.State()
+		if l.tellsAll {
+			c.entry.Code = c.status.Code()
+		}
 	}
 	return nil
 }

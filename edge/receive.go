@@ -63,7 +63,7 @@ func (c *conn) receive(data []byte) (outcome string) {
 // decode reads an envelope. Which extensions are known is the session's to say (open dialect EX-3).
 func (c *conn) decode(s *session, data []byte) (*envelope.Envelope, error) {
 	if c.codec == nil {
-		c.codec = dialect.Of(data).NewCodec()
+		c.codec = dialect.Of(data).NewCodec(dialect.Settings{ResumeWindow: c.srv.cfg.ResumeWindow, Heartbeat: c.srv.cfg.IdlePing})
 	}
 	if s == nil || len(s.capabilities.Extensions) == 0 {
 		return c.codec.Decode(data, c.srv.limits, nil)
@@ -108,10 +108,18 @@ func (c *conn) receiveBad(s *session, err error) {
 	if !errors.As(err, &bad) {
 		bad = &envelope.DecodeError{Code: envelope.CodeInvalidArgument, Reason: "not an envelope"}
 	}
+	traits := c.codec.Traits()
 	switch {
+	case s == nil && traits.OneTry:
+		c.reject(&envelope.Envelope{ID: bad.ID}, bad.Code, bad.Answer().Message)
 	case s == nil:
 		c.strike()
 	case bad.Silent: // open dialect EX-3
+	case traits.RefusesFirst && bad.Type == string(envelope.TypeToolInvoke) && bad.ID != "":
+		s.inTurn(&envelope.Envelope{ID: bad.ID}, false, func() {
+			s.srv.metrics.jobs["refused"].Inc()
+			s.reply(s.newInvocation(&envelope.Envelope{ID: bad.ID}, new(envelope.ToolInvoke)).fail(envelope.Errorf(bad.Code, "%s", bad.Answer().Message))...)
+		})
 	default:
 		s.nackID(bad.ID, bad.Code, bad.Answer().Message)
 	}
@@ -120,6 +128,9 @@ func (c *conn) receiveBad(s *session, err error) {
 // receiveUnopened is the gate (open dialect HS-8): until the session is open only the handshake is answered.
 func (c *conn) receiveUnopened(row envelope.Row, msg *envelope.Envelope) (outcome string) {
 	if !row.Handshake || row.Direction == envelope.RuntimeToClient {
+		if c.codec.Traits().OneTry {
+			c.reject(msg, envelope.CodeInvalidRequest, "a session has to be opened first")
+		}
 		c.strike()
 		return frameEarly
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/arcp-nats/arcp/auth"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -34,7 +35,18 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 		c.receiveBad(c.session.Load(), err)
 		return
 	}
-	s, resumed, err := c.resumeInTurn(payload.ResumeToken, payload.LastEventSeq)
+	c.continueSession(msg, payload.ResumeToken, payload.LastEventSeq, nil)
+}
+
+// claim is who goes on with a session that shows its identity with the token, and which session it is.
+type claim struct {
+	session  envelope.SessionID
+	identity auth.Identity
+}
+
+// continueSession resumes a session, or says why not. by is nil if the token is all that the client shows.
+func (c *conn) continueSession(msg *envelope.Envelope, token string, last uint64, by *claim) {
+	s, resumed, err := c.resumeInTurn(token, last, by)
 	var tooMany *tooManySessions
 	switch {
 	case errors.As(err, &tooMany):
@@ -47,7 +59,13 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 		c.unavailable(msg, err)
 	default:
 		c.adopt(s)
-		c.send(s.answer(msg, envelope.TypeSessionResumed, resumed))
+		if c.codec.Traits().Greets {
+			c.send(s.answer(msg, envelope.TypeSessionAccepted, &envelope.SessionAccepted{
+				SessionID: s.id, Runtime: c.srv.cfg.Runtime, Capabilities: c.srv.withInventory(s.capabilities), ResumeToken: resumed.ResumeToken,
+			}))
+		} else {
+			c.send(s.answer(msg, envelope.TypeSessionResumed, resumed))
+		}
 		s.replay()
 		s.begin(s.barrier)
 		c.srv.metrics.opened["resumed"].Inc()
@@ -56,7 +74,7 @@ func (c *conn) handleResume(msg *envelope.Envelope) {
 }
 
 // resumeInTurn is resume, once there is room for one more. The wait and the resume each have the time of a handshake.
-func (c *conn) resumeInTurn(token string, last uint64) (*session, *envelope.SessionResumed, error) {
+func (c *conn) resumeInTurn(token string, last uint64, by *claim) (*session, *envelope.SessionResumed, error) {
 	turn := time.NewTimer(c.srv.cfg.HandshakeTimeout)
 	defer turn.Stop()
 	select {
@@ -69,19 +87,19 @@ func (c *conn) resumeInTurn(token string, last uint64) (*session, *envelope.Sess
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
 	defer cancel()
-	return c.resume(ctx, token, last)
+	return c.resume(ctx, token, last, by)
 }
 
 // resume takes a session over. It reads the session's part of the log up to a mark of its own, so that it knows
 // every number that was given out; takes the record by compare-and-set; and marks in the log where the holder
 // before has to stop.
-func (c *conn) resume(ctx context.Context, token string, last uint64) (*session, *envelope.SessionResumed, error) {
+func (c *conn) resume(ctx context.Context, token string, last uint64, by *claim) (*session, *envelope.SessionResumed, error) {
 	for range resumeRetries {
-		store, err := c.loadByToken(ctx, token)
+		store, err := c.loadByToken(ctx, token, by)
 		if err != nil {
 			return nil, nil, err
 		}
-		s, resumed, err := c.takeOver(ctx, store, token, last)
+		s, resumed, err := c.takeOver(ctx, store, last, by)
 		if err == nil || envelope.CodeOf(err) != envelope.CodeAborted {
 			return s, resumed, err
 		}
@@ -90,7 +108,7 @@ func (c *conn) resume(ctx context.Context, token string, last uint64) (*session,
 }
 
 // loadByToken returns the record of the session that a token is good for.
-func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, error) {
+func (c *conn) loadByToken(ctx context.Context, token string, by *claim) (*sessionStore, error) {
 	id, ok := tokenSession(token)
 	if !ok {
 		return nil, errNotResumable
@@ -106,6 +124,9 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 	switch {
 	case !rec.goodToken(token), rec.Dialect != c.codec.Dialect().Name():
 		return nil, errNotResumable
+	case by != nil && (by.session != rec.Session || by.identity.Principal != rec.Principal):
+		return nil, errNotResumable
+	case by != nil: // a fresh proof, with a lease of its own
 	case rec.lease().over(time.Now()):
 		return nil, errLeaseEnded
 	}
@@ -113,7 +134,7 @@ func (c *conn) loadByToken(ctx context.Context, token string) (*sessionStore, er
 }
 
 // takeOver makes this edge the holder of a loaded session and returns it, attached and behind.
-func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, last uint64) (_ *session, _ *envelope.SessionResumed, err error) {
+func (c *conn) takeOver(ctx context.Context, store *sessionStore, last uint64, by *claim) (_ *session, _ *envelope.SessionResumed, err error) {
 	srv := c.srv
 	rec := store.snapshot()
 	t, err := srv.quotas.admit(rec.Principal, rec.Session)
@@ -146,6 +167,10 @@ func (c *conn) takeOver(ctx context.Context, store *sessionStore, token string, 
 		r.Place = story.place
 		r.Holder, r.Epoch = srv.cfg.Name, r.Epoch+1
 		r.rotate(successor)
+		if by != nil {
+			lease := c.leaseOf(time.Now().UTC(), by.identity)
+			r.LeaseGranted, r.LeaseExpires = lease.granted, lease.ends
+		}
 		if story.from.Seq > r.Checkpoint.Seq {
 			r.Checkpoint = story.from
 		}

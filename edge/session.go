@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -40,7 +41,9 @@ type session struct {
 	epoch     uint64
 	// capabilities are what was negotiated; they do not change.
 	capabilities envelope.Capabilities
-	origin       string // see originOf
+	traits       dialect.Traits
+	codes        envelope.Vocabulary // that the client reads
+	origin       string              // see originOf
 	store        *sessionStore
 	logger       *slog.Logger
 
@@ -117,7 +120,8 @@ func newSession(c *conn, f *feed, store *sessionStore, t *tally, v *view.View, s
 		inFlight: make(chan struct{}, maxInFlight), roomed: make(chan struct{}, 1),
 		view: v, skip: seen, sent: seen, acked: seen,
 	}
-	s.replaying = s.epoch > 1
+	s.replaying, s.traits = s.epoch > 1, c.codec.Traits()
+	s.codes = cmp.Or(s.traits.Vocabulary, s.srv.cfg.Codes)
 	s.renewals.lease = rec.lease()
 	return s
 }
@@ -188,7 +192,7 @@ func (s *session) evictWith(closeCode int, code envelope.Code, reason string) {
 	s.state = ended
 	s.logger.Info("session left this edge", "reason", reason)
 	if s.conn.session.Load() == s {
-		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: s.srv.cfg.Codes.Code(code), Reason: reason}))
+		s.conn.sendLast(s.answer(nil, envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: s.codes.Code(code), Reason: reason}))
 		s.conn.close(closeCode, "session evicted")
 	}
 }

@@ -360,7 +360,7 @@ func (u *subscriber) close(ctx context.Context, code envelope.Code, reason strin
 	u.s.route.RLock()
 	defer u.s.route.RUnlock()
 	closed := u.s.answer(nil, envelope.TypeSubscribeClosed, &envelope.SubscribeClosed{
-		SubscriptionID: u.id, Code: u.s.srv.cfg.Codes.Code(code), Reason: reason,
+		SubscriptionID: u.id, Code: u.s.codes.Code(code), Reason: reason,
 	})
 	closed.SubscriptionID = u.id
 	ended, err := u.s.unsubscribed(u.id)

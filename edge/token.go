@@ -48,3 +48,10 @@ func hashToken(token string) string {
 func tokenMatches(hash, token string) bool {
 	return hash != "" && subtle.ConstantTimeCompare([]byte(hash), []byte(hashToken(token))) == 1
 }
+
+// newTraceID is a trace id in the form of W3C.
+func newTraceID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // it never fails
+	return hex.EncodeToString(id[:])
+}

@@ -1,6 +1,11 @@
 package envelope
 
-import "strings"
+import (
+	"strings"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // Class is what a type string is, apart from whether it is supported (EX-2).
 type Class uint8
@@ -105,4 +110,29 @@ func isSegment(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// Members of extensions that a job's messages have for dialects which show them
+// otherwise than the open one does.
+const (
+	// CallIDExtension is, on tool.result and tool.error, the id of the call that
+	// they answer, a string.
+	CallIDExtension = "arcpx.tool.call_id.v1"
+	// StreamKindExtension is, on what follows the stream.open of a stream of
+	// thoughts, logs or metrics, the kind of the stream, a string.
+	StreamKindExtension = "arcpx.stream.kind.v1"
+)
+
+// ExtensionText returns a member of the envelope's extensions that is a string,
+// "" if there is none.
+func (e *Envelope) ExtensionText(name string) string {
+	if len(e.Extensions) == 0 || e.Extensions[0] != '{' {
+		return ""
+	}
+	var members map[string]jsontext.Value
+	var text string
+	if jsonv2.Unmarshal(e.Extensions, &members) != nil || members[name] == nil || jsonv2.Unmarshal(members[name], &text) != nil {
+		return ""
+	}
+	return text
 }

@@ -33,6 +33,10 @@ type JobAccepted struct {
 	JobID       JobID        `json:"job_id" arcp:"!"`
 	Credentials []Credential `json:"credentials,omitempty" arcp:"="`
 	Lease       *Lease       `json:"lease,omitzero"`
+	// Agent, the tool as it was resolved, and ParentJobID are told to clients
+	// of dialects that ask for them. The open dialect has neither.
+	Agent       string `json:"agent,omitzero"`
+	ParentJobID JobID  `json:"parent_job_id,omitzero"`
 }
 
 // JobStarted says that a worker runs the job. Attempt counts from 1; 0 is

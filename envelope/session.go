@@ -163,6 +163,10 @@ type JobListEntry struct {
 	CreatedAt    Time     `json:"created_at" arcp:"!"`
 	TraceID      string   `json:"trace_id,omitzero"`
 	LastEventSeq uint64   `json:"last_event_seq" arcp:"!"`
+	// Lease and, of a job that has failed, the Code are told to clients of
+	// dialects that ask for them. The open dialect has neither.
+	Lease *Lease `json:"lease,omitzero"`
+	Code  Code   `json:"code,omitzero"`
 }
 
 // SessionJobs answers a session.list_jobs. RequestID is the id of the request.

@@ -65,6 +65,12 @@ type JobSubscribed struct {
 	TraceID        string   `json:"trace_id,omitzero"`
 	SubscribedFrom uint64   `json:"subscribed_from" arcp:"!"`
 	Replayed       bool     `json:"replayed,omitzero" arcp:"="`
+	// Lease, what is left of its Budget and, of a job that has failed, the Code
+	// are told to clients of dialects that ask for them. The open dialect has
+	// none of them.
+	Lease  *Lease   `json:"lease,omitzero"`
+	Budget []Amount `json:"budget,omitzero"`
+	Code   Code     `json:"code,omitzero"`
 }
 
 // JobUnsubscribe ends the copies; there is no reply (JS-9).

@@ -10,6 +10,10 @@ type ToolInvoke struct {
 	Arguments    json.RawMessage `json:"arguments" arcp:"!"`
 	CostBudget   []Amount        `json:"cost_budget,omitzero"`
 	LeaseRequest *Lease          `json:"lease_request,omitzero"`
+	// MaxRuntimeSec is how long an attempt may run, in seconds; then the job
+	// fails with TIMEOUT. 0 leaves it to the runtime. The open dialect has no
+	// such member, and its clients may leave it out.
+	MaxRuntimeSec uint64 `json:"max_runtime_sec,omitzero"`
 }
 
 // EffectiveLease is the lease that the invocation asks for (TI-1): the lease

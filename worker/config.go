@@ -41,8 +41,8 @@ type Config struct {
 	// [Job.Delegate]; default 16.
 	MaxDepth int
 	// MaxEventBytes bounds one envelope that a job writes, a result included;
-	// default 1,032,192 (1 MiB less room for headers), the most that NATS
-	// takes in one message as it comes.
+	// default 960,000, which fits a message of NATS as it comes, with headers,
+	// and a frame of every dialect.
 	MaxEventBytes int
 	// ArtifactRetention is how long an artifact that a job makes is kept;
 	// default 1 h. It should not be longer than what the edges tell clients.
@@ -79,7 +79,7 @@ const (
 	defaultCancelGrace   = 5 * time.Second
 	defaultDrainTimeout  = 30 * time.Second
 	defaultMaxDepth      = 16
-	defaultMaxEventBytes = 1<<20 - 16<<10
+	defaultMaxEventBytes = 960_000 // fits a frame of every dialect
 
 	defaultArtifactRetention = time.Hour
 )

@@ -277,7 +277,9 @@ func (j *Job) noteDeadline(ctx context.Context, child subjects.Subject, lease *e
 
 // childRecord is the child's invocation, as an edge would have stored it.
 func (j *Job) childRecord(sub subjects.Subject, mark delegated, call *envelope.ToolInvoke) (*record.Record, error) {
-	accepted, err := envelope.New(envelope.TypeJobAccepted, &envelope.JobAccepted{JobID: mark.Job, Lease: mark.Lease})
+	accepted, err := envelope.New(envelope.TypeJobAccepted, &envelope.JobAccepted{
+		JobID: mark.Job, Lease: mark.Lease, Agent: sub.Tool, ParentJobID: envelope.JobID(j.inv.rec.Subject.Job),
+	})
 	if err != nil {
 		return nil, err
 	}

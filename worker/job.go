@@ -54,6 +54,7 @@ type Job struct {
 	result      resultStream
 	spending    spending
 	streams     openStreams
+	thoughts    thoughts
 	permits     permits
 	input       inputReader[*envelope.Envelope]
 	inputs      map[inputKey]envelope.StreamRule // of what Input has handed out

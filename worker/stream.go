@@ -75,6 +75,10 @@ func (j *Job) OpenStream(ctx context.Context, kind envelope.StreamKind, options 
 		j.streams.remove(s)
 		return nil, err
 	}
+	switch kind {
+	case envelope.StreamThought, envelope.StreamLog, envelope.StreamMetric: // shown chunk by chunk to clients that know no streams
+		s.speaker.extensions = withExtension(s.speaker.extensions, envelope.StreamKindExtension, string(kind))
+	}
 	return s, nil
 }
 

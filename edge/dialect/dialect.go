@@ -7,6 +7,8 @@
 package dialect
 
 import (
+	"time"
+
 	"github.com/arcp-nats/arcp/envelope"
 )
 
@@ -20,6 +22,8 @@ type Frame struct {
 	Type envelope.Type
 	// Line is the stored envelope, compact and without event_seq. It aliases the record's body.
 	Line []byte
+	// Loose says that the envelope stands beside the session's jobs: it answers a message, though it may name a job.
+	Loose bool
 }
 
 // Text is a message for the client.
@@ -33,10 +37,17 @@ type Text struct {
 type Dialect interface {
 	// Name is what the records of sessions call the dialect.
 	Name() string
-	// Count is how many numbers a client's session gives to an envelope of the log. It depends on nothing else.
-	Count(typ envelope.Type, line []byte) int
+	// Count is how many numbers a client's session gives to an envelope of the log; loose is Frame.Loose. It depends on
+	// nothing else.
+	Count(typ envelope.Type, line []byte, loose bool) int
 	// NewCodec returns a codec for one connection.
-	NewCodec() Codec
+	NewCodec(Settings) Codec
+}
+
+// Settings are what a codec tells clients of the edge's configuration.
+type Settings struct {
+	// ResumeWindow is how long a session can be resumed, and Heartbeat how long the edge is silent at most.
+	ResumeWindow, Heartbeat time.Duration
 }
 
 // Codec speaks a dialect on one connection. Decode is for the connection's reader; the other methods are safe for concurrent
@@ -53,13 +64,57 @@ type Codec interface {
 	Render(dst []Text, f Frame, seen uint64) []Text
 	// Answer returns what the client gets of an envelope that is said out of band.
 	Answer(e *envelope.Envelope) ([][]byte, error)
+	// Resuming is what the client wants to go on with when it opens a session, nil for a new one.
+	Resuming() *Resumption
+	// Leaving is what a session.close that was just decoded means.
+	Leaving() Leaving
 }
 
+// Resumption names a session that its client goes on with, in its opening message. Token is a secret.
+type Resumption struct {
+	Session envelope.SessionID
+	Token   string
+	LastSeq uint64
+}
+
+// Leaving is what becomes of a session whose client closes it.
+type Leaving int
+
+const (
+	// LeaveByConfig is what the edge is configured to do.
+	LeaveByConfig Leaving = iota
+	// LeaveResumable lets the jobs go on, and the session be resumed.
+	LeaveResumable
+	// LeaveForGood lets the jobs go on, and ends the session.
+	LeaveForGood
+)
+
 // Traits are what dialects disagree about. The zero value is the open dialect.
-type Traits struct{}
+type Traits struct {
+	// OneTry: a refused handshake ends the connection.
+	OneTry bool
+	// Anonymous: a client without a token asks to be let in as nobody.
+	Anonymous bool
+	// Greets: a resume is answered by what answers the opening of a session, with the inventory.
+	Greets bool
+	// NoRefresh: a client cannot prove itself again in a session, which lives as long as the proof.
+	NoRefresh bool
+	// RefusesFirst: a submission that is refused is never said to be accepted before, whatever is the matter with it; one that
+	// cannot be read is refused like the others.
+	RefusesFirst bool
+	// TellsAll: an acceptance, a listing and a job subscription say all that is known of the job, and a job without a trace
+	// gets one.
+	TellsAll bool
+	// OwnerCancels: a job is cancelled by the session that has submitted it, and no other one.
+	OwnerCancels bool
+	// Heartbeats: the edge is never silent for long, and says so when it has heard nothing.
+	Heartbeats bool
+	// Vocabulary are the error codes that the client reads; "" is as the edge is configured.
+	Vocabulary envelope.Vocabulary
+}
 
 // dialects are all that there are, by name.
-var dialects = map[string]Dialect{Open.Name(): Open}
+var dialects = map[string]Dialect{Open.Name(): Open, Hello.Name(): Hello}
 
 // Named returns the dialect of a session's record. Records of sessions older than the second dialect name none.
 func Named(name string) (Dialect, bool) {
@@ -71,4 +126,9 @@ func Named(name string) (Dialect, bool) {
 }
 
 // Of returns the dialect that a connection speaks whose first text message is this one.
-func Of([]byte) Dialect { return Open }
+func Of(first []byte) Dialect {
+	if opensHello(first) {
+		return Hello
+	}
+	return Open
+}

@@ -11,7 +11,7 @@ type open struct{}
 func (open) Name() string { return "open" }
 
 // Count implements [Dialect] (open dialect FC-1).
-func (open) Count(typ envelope.Type, _ []byte) int {
+func (open) Count(typ envelope.Type, _ []byte, _ bool) int {
 	if row, _ := envelope.Lookup(typ); row.Countable {
 		return 1
 	}
@@ -19,7 +19,7 @@ func (open) Count(typ envelope.Type, _ []byte) int {
 }
 
 // NewCodec implements [Dialect]. The codec has no state.
-func (d open) NewCodec() Codec { return d }
+func (d open) NewCodec(Settings) Codec { return d }
 
 // Dialect implements [Codec].
 func (d open) Dialect() Dialect { return d }
@@ -39,6 +39,12 @@ func (open) Render(dst []Text, f Frame, seen uint64) []Text {
 	}
 	return append(dst, Text{Seq: f.Seq, Data: envelope.AppendSeq(nil, f.Line, f.Seq)})
 }
+
+// Resuming implements [Codec]: a resume is a message of its own.
+func (open) Resuming() *Resumption { return nil }
+
+// Leaving implements [Codec].
+func (open) Leaving() Leaving { return LeaveByConfig }
 
 // Answer implements [Codec].
 func (open) Answer(e *envelope.Envelope) ([][]byte, error) {

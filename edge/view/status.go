@@ -13,6 +13,7 @@ import (
 type Status struct {
 	run   Run
 	state envelope.JobState
+	code  envelope.Code
 }
 
 // states is where a job stands after an event of a type. A type that is not here changes nothing but this: a job of
@@ -36,6 +37,9 @@ func (s *Status) State() envelope.JobState {
 	return s.state
 }
 
+// Code is why the job has failed, "" if it has not.
+func (s *Status) Code() envelope.Code { return s.code }
+
 // Apply folds one record of the job's event subject.
 func (s *Status) Apply(rec *record.Record) {
 	if s.state.Terminal() || !s.run.Hear(rec) {
@@ -50,10 +54,26 @@ func (s *Status) Apply(rec *record.Record) {
 		} else if state, says := states[typ]; says {
 			s.state = state
 		}
+		if typ == envelope.TypeJobFailed {
+			s.code = failure(line)
+		}
 		if s.state.Terminal() {
 			return
 		}
 	}
+}
+
+// failure returns the code of a job.failed.
+func failure(line []byte) envelope.Code {
+	var body struct {
+		Payload struct {
+			Code envelope.Code `json:"code"`
+		} `json:"payload"`
+	}
+	if json.Unmarshal(line, &body) != nil || body.Payload.Code == "" {
+		return envelope.CodeUnknown
+	}
+	return body.Payload.Code
 }
 
 // heartbeat returns the state that a heartbeat tells; it cannot end a job.

@@ -33,6 +33,7 @@ type Move struct {
 // View is the state of the fold. It is not safe for concurrent use; the zero value is not usable, see New.
 type View struct {
 	dialect  dialect.Dialect // decides what is counted
+	loose    bool            // what is rendered stands beside the jobs
 	seq      uint64
 	place    Place
 	pos      uint64
@@ -160,6 +161,8 @@ func (v *View) event(rec *record.Record, emit func(Frame)) {
 	if job != "" && !v.listen(rec) {
 		return
 	}
+	v.loose = job == ""
+	defer func() { v.loose = false }()
 	for typ, line := range rec.Lines() {
 		if job == "" && v.state(rec.Subject.Session, typ, line, emit) {
 			continue
@@ -239,9 +242,9 @@ func (v *View) render(typ envelope.Type, line []byte, emit func(Frame)) {
 	if typ == envelope.TypeJobCheckpoint && !slices.Contains(v.extensions, envelope.CheckpointExtension) {
 		return // a client of 2.0.0 does not know it
 	}
-	frame := Frame{Type: typ, Line: line, Count: 1}
+	frame := Frame{Type: typ, Line: line, Count: 1, Loose: v.loose}
 	if !extension {
-		frame.Count = v.dialect.Count(typ, line)
+		frame.Count = v.dialect.Count(typ, line, v.loose)
 	}
 	if frame.Count > 0 {
 		v.seq += uint64(frame.Count)

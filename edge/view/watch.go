@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/record"
@@ -193,7 +194,7 @@ func (v *View) show(rng Range, session string, records []*record.Record, emit fu
 		for typ, line := range rec.Lines() {
 			if skip > 0 {
 				skip--
-			} else if !w.Subscribed || forwardable[typ] {
+			} else if !w.Subscribed || Forwardable(typ, line) {
 				v.render(typ, readdress(line, rec.Subject.Session, session), emit)
 			}
 			if terminal(typ) {
@@ -228,8 +229,27 @@ var forwardable = map[envelope.Type]bool{
 	envelope.TypeArtifactRef: true,
 }
 
-// Forwardable reports whether job.subscribe shows a type (open dialect JS-4).
-func Forwardable(typ envelope.Type) bool { return forwardable[typ] }
+// Forwardable reports whether job.subscribe shows a line of a job (open dialect JS-4), or one of an event that the open dialect
+// has no type for, and others a kind.
+func Forwardable(typ envelope.Type, line []byte) bool {
+	if typ != envelope.TypeEventEmit {
+		return forwardable[typ]
+	}
+	var body struct {
+		Payload struct {
+			Name string `json:"name"`
+		} `json:"payload"`
+	}
+	if json.Unmarshal(line, &body) != nil {
+		return false
+	}
+	switch name := body.Payload.Name; name {
+	case "status", "tool_call", "delegate":
+		return true
+	default:
+		return strings.HasPrefix(name, "x-vendor.")
+	}
+}
 
 // readdress returns the envelope with another session's id in session_id. In a stored line that member stands before
 // all that is of any depth, and a quote inside a string is escaped: the first match is the member.

@@ -1,0 +1,266 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/arcp-nats/arcp/envelope"
+	"github.com/arcp-nats/arcp/hello"
+)
+
+// said is a message for a client, but for what every message has.
+type said struct {
+	typ     hello.Type
+	payload any
+	// bare messages name no session: the clients that drop such a message are not meant (rule 58).
+	bare bool
+}
+
+func (s *said) counted() bool { return s.typ.Counted() }
+
+// Count implements [Dialect] (rule 112). It agrees with Render, and decodes only what cannot be told by the type.
+func (helloDialect) Count(typ envelope.Type, line []byte, loose bool) int {
+	switch typ {
+	case envelope.TypeJobStarted, envelope.TypeJobProgress, envelope.TypeJobResultChunk, envelope.TypeJobCancelled,
+		envelope.TypeToolError, envelope.TypePermissionRequest, envelope.TypeLog, envelope.TypeMetric:
+		if loose {
+			return 0
+		}
+		return 1
+	case envelope.TypeJobFailed:
+		return 1
+	case envelope.TypeJobCompleted, envelope.TypeToolResult, envelope.TypeEventEmit, envelope.TypeArtifactRef,
+		envelope.TypeStreamOpen, envelope.TypeStreamChunk, envelope.TypeStreamClose, envelope.TypeStreamError:
+		switch {
+		case loose:
+			return 0
+		case typ == envelope.TypeJobCompleted && plainEnd(line):
+			return 1
+		}
+		e, err := envelope.DecodeStored(line)
+		if err != nil {
+			return 0
+		}
+		count := 0
+		for _, s := range helloEvents(e, loose) {
+			if s.counted() {
+				count++
+			}
+		}
+		return count
+	}
+	return 0
+}
+
+// Render implements [Codec].
+func (c *helloCodec) Render(dst []Text, f Frame, seen uint64) []Text {
+	if f.Count > 0 && f.Seq <= seen {
+		return dst
+	}
+	e, err := envelope.DecodeStored(f.Line)
+	if err != nil {
+		return dst // it takes no number: see Count
+	}
+	next := f.Seq - uint64(f.Count)
+	for _, s := range c.show(e, f.Loose) {
+		var seq uint64
+		if s.counted() {
+			next++
+			seq = next
+		}
+		if seq > 0 && seq <= seen {
+			continue
+		}
+		text, err := write(e, &s, string(e.SessionID), seq, len(dst))
+		if err != nil {
+			continue
+		}
+		dst = append(dst, Text{Seq: seq, Data: text})
+	}
+	return dst
+}
+
+// write encodes what is said because of an envelope. Of several messages the later ones get ids of their own.
+func write(e *envelope.Envelope, s *said, session string, seq uint64, nth int) ([]byte, error) {
+	f, err := hello.New(s.typ, s.payload)
+	if err != nil {
+		return nil, err
+	}
+	if e.ID != "" {
+		f.ID = string(e.ID)
+		if nth > 0 {
+			f.ID += "_" + string(rune('a'+nth%26))
+		}
+	}
+	f.EventSeq, f.TraceID = seq, traceOf(e.TraceID)
+	if !s.bare {
+		f.SessionID = session
+	}
+	if strings.HasPrefix(string(s.typ), "job.") {
+		f.JobID = string(e.JobID)
+	}
+	text, err := f.Encode()
+	if err == nil && len(text) > hello.MaxFrameBytes {
+		return writeTooLarge(f)
+	}
+	return text, err
+}
+
+// writeTooLarge stands for an event that fits no message of the dialect: its number is not left out. What workers write by
+// themselves does not get so large.
+func writeTooLarge(f *hello.Frame) ([]byte, error) {
+	if f.Type != hello.TypeEvent {
+		return f.Encode()
+	}
+	event, err := hello.DecodePayload[hello.Event](f)
+	if err != nil {
+		return nil, err
+	}
+	return (&hello.Frame{
+		ID: f.ID, Type: f.Type, SessionID: f.SessionID, JobID: f.JobID, TraceID: f.TraceID, EventSeq: f.EventSeq,
+		Payload: marshal(&hello.Event{Kind: hello.KindTooLarge, TS: event.TS, Body: marshal(&hello.TooLargeBody{Kind: event.Kind, Bytes: len(event.Body)})}),
+	}).Encode()
+}
+
+// show is what the client gets of an envelope of the log.
+func (c *helloCodec) show(e *envelope.Envelope, loose bool) []said {
+	switch e.Type {
+	case envelope.TypeJobAccepted:
+		if c.what(e.CorrelationID).typ == hello.TypeSubmit || c.takesChildren() && isChild(e) {
+			return accepted(e)
+		}
+		return nil // clients would take it for the answer to what they have submitted last (rules 26, 74; annex A, 20)
+	case envelope.TypeJobFailed:
+		if loose {
+			c.what(e.CorrelationID)
+			return refusedSubmit(e)
+		}
+	case envelope.TypeJobCancelled:
+		end := helloEvents(e, loose)
+		if c.cancelOf(e.JobID) { // the acknowledgement comes first (rule 80)
+			return append([]said{{typ: hello.TypeCancelled, payload: &hello.Cancelled{JobID: string(e.JobID), Reason: reasonOf(e)}}}, end...)
+		}
+		return end
+	case envelope.TypeCancelAccepted:
+		if a := c.what(e.CorrelationID); a.job != "" {
+			e.JobID = a.job
+			return []said{{typ: hello.TypeCancelled, payload: &hello.Cancelled{JobID: string(a.job)}}}
+		}
+		return nil // the job's end has been shown
+	case envelope.TypeCancelRefused, envelope.TypeNack:
+		return c.refused(e)
+	case envelope.TypeJobSubscribed:
+		c.what(e.CorrelationID)
+		return subscribed(e)
+	}
+	return helloEvents(e, loose)
+}
+
+// isChild reports whether a job.accepted is of a job that another one has started.
+func isChild(e *envelope.Envelope) bool {
+	p, err := envelope.DecodePayload[envelope.JobAccepted](e)
+	return err == nil && p.ParentJobID != ""
+}
+
+func reasonOf(e *envelope.Envelope) string {
+	end, err := envelope.DecodePayload[envelope.JobCancelled](e)
+	if err != nil {
+		return ""
+	}
+	return end.Reason
+}
+
+func accepted(e *envelope.Envelope) []said {
+	p, err := envelope.DecodePayload[envelope.JobAccepted](e)
+	if err != nil {
+		return nil
+	}
+	a := &hello.Accepted{
+		JobID: string(p.JobID), Agent: p.Agent, AcceptedAt: e.Timestamp, ParentJobID: string(p.ParentJobID),
+		TraceID: traceOf(e.TraceID), RequestID: requestID(e.CorrelationID),
+	}
+	e.JobID = p.JobID
+	a.Lease, a.LeaseConstraints = hello.LeaseOf(p.Lease)
+	if p.Lease != nil {
+		a.Budget = hello.BudgetOf(p.Lease.Budget)
+	}
+	for i := range p.Credentials {
+		a.Credentials = append(a.Credentials, hello.CredentialOf(&p.Credentials[i]))
+	}
+	return []said{{typ: hello.TypeAccepted, payload: a}}
+}
+
+func subscribed(e *envelope.Envelope) []said {
+	p, err := envelope.DecodePayload[envelope.JobSubscribed](e)
+	if err != nil {
+		return nil
+	}
+	e.JobID, e.TraceID = p.JobID, p.TraceID
+	s := &hello.Subscribed{
+		JobID: string(p.JobID), CurrentStatus: hello.StatusOf(p.CurrentStatus, p.Code), Agent: p.Agent,
+		TraceID: traceOf(p.TraceID), SubscribedFrom: p.SubscribedFrom, Replayed: p.Replayed,
+		RequestID: requestID(e.CorrelationID), Budget: hello.BudgetOf(p.Budget),
+	}
+	s.Lease, s.LeaseConstraints = hello.LeaseOf(p.Lease)
+	if p.ParentJobID != "" {
+		parent := string(p.ParentJobID)
+		s.ParentJobID = &parent
+	}
+	return []said{{typ: hello.TypeSubscribed, payload: s}}
+}
+
+// refusedSubmit is rule 58: one message for the clients that take the one, and one for those that take the other.
+func refusedSubmit(e *envelope.Envelope) []said {
+	p, err := envelope.DecodePayload[envelope.JobFailed](e)
+	if err != nil {
+		return nil
+	}
+	problem := hello.ProblemOf(p.Code, p.Message, p.Details)
+	if e.JobID == "" { // there is none, and never the id of another one (annex A, 22)
+		e.JobID = envelope.JobID("job_" + strings.TrimPrefix(string(e.ID), "msg_"))
+	}
+	end := said{typ: hello.TypeJobError, payload: &hello.JobError{FinalStatus: hello.StatusError, Problem: problem, CompletedAt: e.Timestamp}}
+	if e.CorrelationID == "" {
+		return []said{end}
+	}
+	return []said{end, {typ: hello.TypeError, payload: &hello.Error{Problem: problem, RequestID: requestID(e.CorrelationID)}, bare: true}}
+}
+
+// refused is rule 58, for what is refused by a nack.
+func (c *helloCodec) refused(e *envelope.Envelope) []said {
+	a := c.what(e.CorrelationID)
+	problem := problemOf(e, a.typ)
+	s := said{typ: hello.TypeError, payload: &hello.Error{Problem: problem, RequestID: requestID(e.CorrelationID), JobID: string(a.job)}}
+	switch {
+	case a.typ == hello.TypeCancel && e.CorrelationID != "":
+		s.bare = true
+	case a.typ == hello.TypeSubmit && e.CorrelationID != "":
+		s.bare = true
+		e.JobID = envelope.NewJobID() // of a job that there is not; it was not stored, so it is said once
+		end := &hello.JobError{FinalStatus: hello.StatusError, Problem: problem, CompletedAt: e.Timestamp}
+		return []said{{typ: hello.TypeJobError, payload: end}, s}
+	}
+	return []said{s}
+}
+
+// problemOf is what a nack or a cancel.refused says.
+func problemOf(e *envelope.Envelope, asked hello.Type) hello.Problem {
+	if e.Type == envelope.TypeCancelRefused {
+		p, err := envelope.DecodePayload[envelope.CancelRefused](e)
+		if err != nil {
+			return hello.ProblemOf(envelope.CodeInternal, "", nil)
+		}
+		code := envelope.CodeJobNotFound
+		if strings.Contains(p.Reason, "permission denied") {
+			code = envelope.CodePermissionDenied
+		}
+		return hello.ProblemOf(code, p.Reason, nil)
+	}
+	p, err := envelope.DecodePayload[envelope.Nack](e)
+	if err != nil {
+		return hello.ProblemOf(envelope.CodeInternal, "", nil)
+	}
+	if p.Code == envelope.CodeNotFound && asked == hello.TypeSubscribe {
+		p.Code = envelope.CodeJobNotFound // that is what is missing
+	}
+	return hello.ProblemOf(p.Code, p.Message, p.Details)
+}

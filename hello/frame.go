@@ -1,0 +1,165 @@
+package hello
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/arcp-nats/arcp/envelope"
+)
+
+// MaxFrameBytes bounds a frame that a runtime sends: the strictest client reads 1 MiB, and a little is left for what stands
+// between the two (annex A, 18).
+const MaxFrameBytes = 1_000_000
+
+// Type is a message type of the dialect.
+type Type string
+
+// The message types of section 2.
+const (
+	TypeHello    Type = "session.hello"
+	TypeWelcome  Type = "session.welcome"
+	TypeError    Type = "session.error"
+	TypeClose    Type = "session.close"
+	TypeClosed   Type = "session.closed"
+	TypeBye      Type = "session.bye"
+	TypePing     Type = "session.ping"
+	TypePong     Type = "session.pong"
+	TypeAck      Type = "session.ack"
+	TypeListJobs Type = "session.list_jobs"
+	TypeJobs     Type = "session.jobs"
+
+	TypeSubmit       Type = "job.submit"
+	TypeAccepted     Type = "job.accepted"
+	TypeEvent        Type = "job.event"
+	TypeResult       Type = "job.result"
+	TypeJobError     Type = "job.error"
+	TypeCancel       Type = "job.cancel"
+	TypeCancelled    Type = "job.cancelled"
+	TypeSubscribe    Type = "job.subscribe"
+	TypeSubscribed   Type = "job.subscribed"
+	TypeUnsubscribe  Type = "job.unsubscribe"
+	TypeResume       Type = "session.resume" // the open dialect's; refused here
+	vendorTypePrefix      = "x-vendor."
+)
+
+// Counted reports whether messages of a type have an event_seq (rule 112).
+func (t Type) Counted() bool { return t == TypeEvent || t == TypeResult || t == TypeJobError }
+
+// Frame is one message. Optional members are absent when they hold the zero value; a payload of nil is written as {}.
+type Frame struct {
+	ID         string
+	Type       Type
+	SessionID  string
+	JobID      string
+	TraceID    string
+	EventSeq   uint64
+	Extensions json.RawMessage
+	Payload    json.RawMessage
+}
+
+// wire is a frame as JSON has it.
+type wire struct {
+	ARCP       string         `json:"arcp"`
+	ID         string         `json:"id"`
+	Type       Type           `json:"type"`
+	SessionID  string         `json:"session_id,omitzero"`
+	JobID      string         `json:"job_id,omitzero"`
+	TraceID    string         `json:"trace_id,omitzero"`
+	EventSeq   uint64         `json:"event_seq,omitzero"`
+	Extensions jsontext.Value `json:"extensions,omitzero"`
+	Payload    jsontext.Value `json:"payload,omitzero"`
+}
+
+// Encode writes the frame. The error is one of a payload that is no JSON.
+func (f *Frame) Encode() ([]byte, error) {
+	w := wire{
+		ARCP: envelope.ProtocolVersion, ID: f.ID, Type: f.Type, SessionID: f.SessionID, JobID: f.JobID, TraceID: f.TraceID,
+		EventSeq: f.EventSeq, Extensions: jsontext.Value(f.Extensions), Payload: jsontext.Value(f.Payload),
+	}
+	if w.Payload == nil {
+		w.Payload = jsontext.Value("{}")
+	}
+	text, err := jsonv2.Marshal(&w, writing)
+	if err != nil {
+		return nil, fmt.Errorf("hello: %s cannot be written: %w", f.Type, err)
+	}
+	return text, nil
+}
+
+// writing lets text that is no UTF-8 be written with replacement characters.
+var writing = jsonv2.JoinOptions(jsontext.AllowInvalidUTF8(true))
+
+// reading takes what clients send: a member that comes twice is the last one, as most libraries have it.
+var reading = jsonv2.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// New makes a frame with a fresh id.
+func New(t Type, payload any) (*Frame, error) {
+	raw, err := jsonv2.Marshal(payload, writing)
+	if err != nil {
+		return nil, fmt.Errorf("hello: payload of %s: %w", t, err)
+	}
+	return &Frame{ID: string(envelope.NewMessageID()), Type: t, Payload: raw}, nil
+}
+
+// Decode reads a frame. Unknown members are ignored (rule 111). A frame that is none gives what could be read of it, with the
+// error.
+func Decode(text []byte) (*Frame, error) {
+	var w struct {
+		ID, Type, SessionID, JobID, TraceID jsontext.Value
+		EventSeq, Extensions, Payload       jsontext.Value
+	}
+	var members map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(text, &members, reading); err != nil || members == nil {
+		return new(Frame), errors.New("not a JSON object")
+	}
+	w.ID, w.Type, w.SessionID, w.JobID = members["id"], members["type"], members["session_id"], members["job_id"]
+	w.TraceID, w.EventSeq, w.Extensions, w.Payload = members["trace_id"], members["event_seq"], members["extensions"], members["payload"]
+	f := &Frame{Extensions: json.RawMessage(w.Extensions), Payload: json.RawMessage(w.Payload)}
+	for _, member := range []struct {
+		name string
+		raw  jsontext.Value
+		into any
+	}{
+		{"id", w.ID, &f.ID},
+		{"type", w.Type, &f.Type},
+		{"session_id", w.SessionID, &f.SessionID},
+		{"job_id", w.JobID, &f.JobID},
+		{"trace_id", w.TraceID, &f.TraceID},
+		{"event_seq", w.EventSeq, &f.EventSeq},
+	} {
+		if member.raw == nil || member.raw.Kind() == 'n' {
+			continue
+		}
+		if jsonv2.Unmarshal(member.raw, member.into, reading) != nil {
+			return f, errors.New(member.name + ": has the wrong type")
+		}
+	}
+	switch {
+	case f.ID == "":
+		return f, errors.New("id: missing")
+	case f.Type == "":
+		return f, errors.New("type: missing")
+	}
+	return f, nil
+}
+
+// DecodePayload reads the payload of a frame as a T. The error names the member.
+func DecodePayload[T any](f *Frame) (*T, error) {
+	into := new(T)
+	if len(f.Payload) == 0 {
+		return into, nil
+	}
+	err := jsonv2.Unmarshal(f.Payload, into, reading)
+	if err == nil {
+		return into, nil
+	}
+	if at := (*jsonv2.SemanticError)(nil); errors.As(err, &at) && at.JSONPointer != "" {
+		return into, fmt.Errorf("payload%s: has the wrong type", string(at.JSONPointer))
+	}
+	return into, errors.New("payload: has the wrong type")
+}
