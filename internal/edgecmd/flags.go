@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 // Flags are the flags of arcp-edge. Each can also be given as an environment variable, ARCP_ and the flag's name.
 type Flags struct {
 	Listen      string   `help:"Address to take WebSocket connections on, paths /arcp and /." default:"127.0.0.1:7777"`
+	Stdio       bool     `help:"Serve one session, of either dialect, on standard input and output: a message a line. Nothing is listened on, and without --nats the NATS server is in this process, its data in a folder of its own that goes with it."`
 	Name        string   `help:"Name of this edge and of its feed in the log; no two edges may share it. Default: edge-1 with --dev, else made from the host's name and the port."`
 	NATS        []string `name:"nats" help:"NATS servers to use, separated by commas." placeholder:"URL" env:"ARCP_NATS"`
 	Dev         bool     `help:"Everything in one process: a NATS server with its data below --data, an edge, and the demo tools. Anonymous clients are let in."`
@@ -90,7 +92,9 @@ type Flags struct {
 // check refuses, in words, what cannot work, before anything is started.
 func (f *Flags) check() error {
 	switch {
-	case !f.Dev && len(f.NATS) == 0:
+	case f.Stdio && f.Dev:
+		return errors.New("--stdio brings its own NATS server, unless there is --nats: leave out --dev")
+	case !f.Dev && !f.Stdio && len(f.NATS) == 0:
 		return errors.New("--nats is required (or --dev for a NATS server in this process)")
 	case f.Dev && len(f.NATS) > 0:
 		return errors.New("--dev brings its own NATS server: leave out --nats, or --dev")
@@ -98,7 +102,7 @@ func (f *Flags) check() error {
 		return fmt.Errorf("--shards %d: there must be at least 1", f.Shards)
 	case f.Replicas < 1 || f.Replicas > 5:
 		return fmt.Errorf("--replicas %d: NATS keeps 1 to 5 copies", f.Replicas)
-	case f.Dev && f.Replicas > 1:
+	case f.single() && f.Replicas > 1:
 		return errors.New("--replicas: --dev has one NATS server")
 	case f.MaxEnvelopeBytes < 1024:
 		return fmt.Errorf("--max-envelope-bytes %d: must be at least 1024", f.MaxEnvelopeBytes)
@@ -181,7 +185,13 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-func (f *Flags) anonymous() bool { return f.Dev || f.Anonymous }
+func (f *Flags) anonymous() bool { return f.Dev || f.alone() || f.Anonymous }
+
+// alone reports whether nobody but the holder of standard input and output can reach this process.
+func (f *Flags) alone() bool { return f.Stdio && len(f.NATS) == 0 }
+
+// single reports whether the NATS server is in this process.
+func (f *Flags) single() bool { return f.Dev || f.alone() }
 
 // auth loads the authenticators.
 func (f *Flags) auth() (*auth.Set, error) {
@@ -219,6 +229,9 @@ func (f *Flags) name(addr net.Addr) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
+	}
+	if f.Stdio {
+		return "edge-" + host + "-stdio-" + strconv.Itoa(os.Getpid())
 	}
 	_, port, _ := net.SplitHostPort(addr.String())
 	return "edge-" + host + "-" + port

@@ -2,10 +2,12 @@ package edgecmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 
@@ -26,6 +28,8 @@ With --dev everything runs in this process, and workers can join:
 
   arcp-edge --dev
   arcp-worker --nats nats://127.0.0.1:4222 --demo-tools
+
+With --stdio it serves one session on standard input and output, as a child of the program that wants it.
 
 Otherwise it uses the NATS servers of --nats, as every edge and worker of the deployment does. When it can take
 sessions it prints one line: ready edge=URL ... name=NAME. SIGTERM drains: clients are told to resume elsewhere; a
@@ -74,9 +78,12 @@ func configure(flags *Flags) (set *auth.Set, credentials *issuing, err error) {
 // run puts the parts together and serves until drain ends, and at the latest until stop does.
 func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *issuing, stdout io.Writer, logger *slog.Logger) error {
 	defer credentials.close()
-	listener, err := net.Listen("tcp", flags.Listen)
-	if err != nil {
-		return err
+	var listener net.Listener = edge.NewPipe()
+	if !flags.Stdio {
+		var err error
+		if listener, err = net.Listen("tcp", flags.Listen); err != nil {
+			return err
+		}
 	}
 	defer func() { _ = listener.Close() }()
 	name := flags.name(listener.Addr())
@@ -94,7 +101,15 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *
 
 	broker := jetstream.Config{URLs: flags.NATS, Name: name, Logger: logger}
 	natsURL := ""
-	if flags.Dev {
+	if flags.alone() {
+		folder, err := os.MkdirTemp("", "arcp-stdio-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		flags.Data, flags.NATSListen = folder, "127.0.0.1:0"
+	}
+	if flags.single() {
 		server, err := startNATS(flags, logger)
 		if err != nil {
 			return err
@@ -130,7 +145,7 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *
 	if !tools.wait(drain, "") {
 		return nil
 	}
-	if flags.Dev && !flags.NoDemoTools {
+	if flags.single() && !flags.NoDemoTools {
 		if err := startDemoTools(beside, &wg, client, worker.Config{
 			Name: "worker-dev", Logger: logger, Metrics: worker.NewMetrics(metrics), ArtifactRetention: flags.ArtifactRetention,
 		}); err != nil {
@@ -154,11 +169,35 @@ func run(drain, stop context.Context, flags *Flags, set *auth.Set, credentials *
 	}
 	defer context.AfterFunc(stop, server.Stop)()
 	client.OnState(server.LogConnected)
+	if pipe, ok := listener.(*edge.Pipe); ok {
+		return serveStdio(drain, server, pipe, stdout, probe.Started)
+	}
 	return server.Serve(drain, listener, func() {
 		probe.Started()
 		cli.Ready(stdout, "edge", "ws://"+listener.Addr().String()+"/arcp", "nats", natsURL, "admin", operators.Addr(), "name", name)
 		logger.Info("ready", "listen", listener.Addr().String())
 	})
+}
+
+// serveStdio serves one session on standard input and output, until one of them ends, or drain.
+func serveStdio(drain context.Context, server *edge.Server, pipe *edge.Pipe, stdout io.Writer, ready func()) error {
+	serving, done := context.WithCancel(drain)
+	defer done()
+	began, said := make(chan struct{}), make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer done()
+		select {
+		case <-began:
+			said <- edge.ServeLines(serving, pipe, os.Stdin, stdout)
+		case <-serving.Done():
+			said <- nil
+		}
+	})
+	err := server.Serve(serving, pipe, func() { ready(); close(began) })
+	done()
+	wg.Wait()
+	return errors.Join(err, <-said)
 }
 
 // startNATS starts the server of --dev.
