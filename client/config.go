@@ -16,6 +16,9 @@ type Config struct {
 	// URLs are the ws:// or wss:// addresses of the edges, tried in turn. At least one.
 	URLs []string
 
+	// Dialect is the wire form to speak; DialectOpen by default.
+	Dialect Dialect
+
 	// Token is the credential of Scheme. It is never logged.
 	Token string
 	// TokenSource gives the credential in place of Token, afresh each time: to open the session, and to renew its lease

@@ -19,6 +19,7 @@ func (s *Session) connect(ctx context.Context, url string, shake handshake) (*li
 	if err != nil {
 		return nil, err
 	}
+	l.wire = s.wire
 	stop := context.AfterFunc(ctx, l.close)
 	err = shake(ctx, l)
 	if !stop() && err == nil {

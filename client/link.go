@@ -18,6 +18,8 @@ type link struct {
 	url   string
 	ws    *websocket.Conn
 	epoch int // from 1, rising with each connection of the session
+	wire  wire
+	heard [][]byte // envelopes that were read and not returned yet
 
 	// fence is the id of a message whose answer is numbered, and so comes after the whole replay; "" when there is
 	// nothing to wait for. It belongs to the reader once the writer runs.
@@ -64,21 +66,37 @@ func (l *link) alive() {
 	_ = l.ws.SetReadDeadline(time.Now().Add(2 * l.keepAlive))
 }
 
-// read returns the next text frame. Binary frames are ignored (open dialect 1.4).
+// read returns the next envelope: a text frame, or what it stands for. Binary frames are ignored (open dialect 1.4).
 func (l *link) read() ([]byte, error) {
 	for {
+		if len(l.heard) > 0 {
+			frame := l.heard[0]
+			l.heard = l.heard[1:]
+			return frame, nil
+		}
 		l.alive() // silence begins here: the reader may have been away, with frames waiting for it
 		kind, data, err := l.ws.ReadMessage()
 		if err != nil {
 			return nil, err
 		}
-		if kind == websocket.TextMessage {
+		switch {
+		case kind != websocket.TextMessage:
+		case l.wire == nil:
 			return data, nil
+		default:
+			l.heard = l.wire.in(data)
 		}
 	}
 }
 
 func (l *link) write(frame []byte) error {
+	if l.wire != nil {
+		text, err := l.wire.out(frame)
+		if err != nil || text == nil {
+			return err
+		}
+		frame = text
+	}
 	if err := l.ws.SetWriteDeadline(time.Now().Add(l.writeTimeout)); err != nil {
 		return err
 	}

@@ -51,6 +51,9 @@ func (s *Session) newRequest(t envelope.Type, payload any) (*request, error) {
 }
 
 func (s *Session) asRequest(e *envelope.Envelope) (*request, error) {
+	if err := s.speaks(e.Type); err != nil {
+		return nil, err
+	}
 	e.SessionID = s.ID()
 	frame, err := e.Encode()
 	if err != nil {

@@ -22,8 +22,9 @@ const (
 // Session is one session with the edges. See the package comment for what it promises. All methods may be called from
 // several goroutines at once.
 type Session struct {
-	cfg Config
-	log *slog.Logger
+	cfg  Config
+	log  *slog.Logger
+	wire wire // nil: the open dialect
 
 	ctx    context.Context // ends with the session; its cause is the session's error
 	cancel context.CancelCauseFunc
@@ -84,6 +85,9 @@ func Dial(ctx context.Context, cfg Config) (*Session, error) {
 
 		subscriptions: make(map[envelope.SubscriptionID]*Subscription),
 		mutes:         make(map[envelope.MessageID]*nacks),
+	}
+	if s.wire, err = newWire(s); err != nil {
+		return nil, err
 	}
 	var failures []error
 	for i, url := range cfg.URLs {

@@ -93,9 +93,13 @@ func (s *session) recordOf(subject subjects.Subject, envelopes ...*envelope.Enve
 // done is told where the record stands, or why it does not, unless the connection ends first; it must not block.
 func (s *session) publish(rec *record.Record, cause envelope.MessageID, done func(seq uint64, err error)) {
 	select {
-	case s.inFlight <- struct{}{}:
-	case <-s.conn.ctx.Done():
-		return
+	case s.inFlight <- struct{}{}: // also when the connection has just ended
+	default:
+		select {
+		case s.inFlight <- struct{}{}:
+		case <-s.conn.ctx.Done():
+			return
+		}
 	}
 	began := time.Now()
 	err := s.srv.log.Publish(s.srv.ctx, rec, func(seq uint64, err error) {

@@ -130,7 +130,7 @@ func (s *session) submit(inv *invocation) bool {
 // noteDeadline makes sure that a job whose lease ends will end with it, before the job is there.
 func (s *session) noteDeadline(inv *invocation) error {
 	cfg := &s.srv.cfg
-	ctx, cancel := context.WithTimeout(s.conn.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(s.srv.ctx, storeTimeout)
 	defer cancel()
 	return s.srv.deadlines.write(ctx, inv.subject(), inv.enforced, cfg.MaxQueue+cfg.MaxRuntime+cfg.MaxSchedule)
 }
@@ -278,9 +278,9 @@ func (inv *invocation) record() (*record.Record, error) {
 }
 
 // invokeOnce is step 1 of section 4.7: a key that is known brings back what it brought before. It reports whether a job is
-// on its way to the log.
+// on its way to the log. It goes on when the connection is lost: a key without a job would make the client's retry wait.
 func (s *session) invokeOnce(inv *invocation) (submitted bool) {
-	ctx, cancel := context.WithTimeout(s.conn.ctx, s.srv.cfg.SubmitPatience+storeTimeout)
+	ctx, cancel := context.WithTimeout(s.srv.ctx, s.srv.cfg.SubmitPatience+storeTimeout)
 	defer cancel()
 	envelopes, err := s.srv.idempotency.resolve(ctx, s, inv)
 	switch {

@@ -1,9 +1,11 @@
 package hello
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -110,34 +112,38 @@ func New(t Type, payload any) (*Frame, error) {
 // error.
 func Decode(text []byte) (*Frame, error) {
 	var w struct {
-		ID, Type, SessionID, JobID, TraceID jsontext.Value
-		EventSeq, Extensions, Payload       jsontext.Value
+		ID         jsontext.Value `json:"id"`
+		Type       jsontext.Value `json:"type"`
+		SessionID  jsontext.Value `json:"session_id"`
+		JobID      jsontext.Value `json:"job_id"`
+		TraceID    jsontext.Value `json:"trace_id"`
+		EventSeq   jsontext.Value `json:"event_seq"`
+		Extensions jsontext.Value `json:"extensions"`
+		Payload    jsontext.Value `json:"payload"`
 	}
-	var members map[string]jsontext.Value
-	if err := jsonv2.Unmarshal(text, &members, reading); err != nil || members == nil {
+	if jsontext.Value(text).Kind() != '{' || jsonv2.Unmarshal(text, &w, reading) != nil {
 		return new(Frame), errors.New("not a JSON object")
 	}
-	w.ID, w.Type, w.SessionID, w.JobID = members["id"], members["type"], members["session_id"], members["job_id"]
-	w.TraceID, w.EventSeq, w.Extensions, w.Payload = members["trace_id"], members["event_seq"], members["extensions"], members["payload"]
 	f := &Frame{Extensions: json.RawMessage(w.Extensions), Payload: json.RawMessage(w.Payload)}
+	var typ string
 	for _, member := range []struct {
 		name string
 		raw  jsontext.Value
-		into any
+		into *string
 	}{
 		{"id", w.ID, &f.ID},
-		{"type", w.Type, &f.Type},
+		{"type", w.Type, &typ},
 		{"session_id", w.SessionID, &f.SessionID},
 		{"job_id", w.JobID, &f.JobID},
 		{"trace_id", w.TraceID, &f.TraceID},
-		{"event_seq", w.EventSeq, &f.EventSeq},
 	} {
-		if member.raw == nil || member.raw.Kind() == 'n' {
-			continue
-		}
-		if jsonv2.Unmarshal(member.raw, member.into, reading) != nil {
+		if !readText(member.raw, member.into) {
 			return f, errors.New(member.name + ": has the wrong type")
 		}
+		f.Type = Type(typ)
+	}
+	if len(w.EventSeq) > 0 && w.EventSeq.Kind() != 'n' && jsonv2.Unmarshal(w.EventSeq, &f.EventSeq, reading) != nil {
+		return f, errors.New("event_seq: has the wrong type")
 	}
 	switch {
 	case f.ID == "":
@@ -162,4 +168,19 @@ func DecodePayload[T any](f *Frame) (*T, error) {
 		return into, fmt.Errorf("payload%s: has the wrong type", string(at.JSONPointer))
 	}
 	return into, errors.New("payload: has the wrong type")
+}
+
+// IsTraceID reports whether a text can stand in trace_id (annex A, 10).
+func IsTraceID(text string) bool { return traceID.MatchString(text) }
+
+// readText reads a string, and is false for anything else that is there.
+func readText(raw jsontext.Value, into *string) bool {
+	switch {
+	case len(raw) == 0, raw.Kind() == 'n':
+		return true
+	case raw.Kind() == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw):
+		*into = string(raw[1 : len(raw)-1])
+		return true
+	}
+	return jsonv2.Unmarshal(raw, into, reading) == nil
 }

@@ -149,3 +149,18 @@ func StatusOf(state envelope.JobState, code envelope.Code) Status {
 	}
 	return StatusRunning
 }
+
+// State is the state of the open dialect that a status stands for.
+func (s Status) State() envelope.JobState {
+	switch s {
+	case StatusPending:
+		return envelope.JobStateQueued
+	case StatusSuccess:
+		return envelope.JobStateCompleted
+	case StatusError, StatusTimedOut:
+		return envelope.JobStateFailed
+	case StatusCancelled:
+		return envelope.JobStateCancelled
+	}
+	return envelope.JobStateRunning
+}

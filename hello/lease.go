@@ -171,3 +171,23 @@ func CredentialOf(c *envelope.Credential) Credential {
 	}
 	return credential
 }
+
+// Canonical is the lease in the open dialect, nil for an empty one without an end. What cannot be read is left out: a runtime has
+// said it.
+func (l Lease) Canonical(limits *LeaseConstraints) *envelope.Lease {
+	lease := new(envelope.Lease)
+	for name, patterns := range l {
+		if addCapability(lease, name, patterns) != nil {
+			continue
+		}
+	}
+	if limits != nil {
+		if at, err := envelope.ParseTime(limits.ExpiresAt); err == nil {
+			lease.ExpiresAt = &at
+		}
+	}
+	if len(l) == 0 && lease.ExpiresAt == nil {
+		return nil
+	}
+	return lease
+}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/arcp-nats/arcp/client"
 	"github.com/arcp-nats/arcp/internal/demo"
 )
 
@@ -25,7 +26,7 @@ func (c *demoCommand) Run(p *program, std streams, signals interrupt) error {
 		}
 	}
 	o := demo.Options{
-		Folder: c.Folder, JSON: p.JSON, Terminal: isTerminal(std.out), Stdout: std.out, Self: self,
+		Folder: c.Folder, JSON: p.JSON, Terminal: isTerminal(std.out), Stdout: std.out, Self: self, Dialect: client.Dialect(p.Dialect),
 	}
 	if c.Verbose {
 		o.Stderr = std.err

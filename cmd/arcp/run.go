@@ -26,6 +26,7 @@ type program struct {
 	Token     string   `help:"Bearer token. Others on the machine can see command lines: prefer ARCP_TOKEN. Default: anonymous." placeholder:"TOKEN"`
 	TokenFile string   `help:"File with the token, read again when the session's lease is to be renewed." placeholder:"FILE"`
 	Scheme    string   `help:"What the token is: bearer or signed_jwt." enum:"bearer,signed_jwt" default:"bearer"`
+	Dialect   string   `help:"Wire form to speak: open or hello. What hello has no message for fails." enum:"open,hello" default:"open"`
 	JSON      bool     `name:"json" help:"Print every envelope received, one a line."`
 
 	Invoke  invokeCommand  `cmd:"" help:"Invoke a tool, and show its events and result."`
@@ -113,7 +114,7 @@ func parse(p *program, args []string, std streams) (kctx *kong.Context, exit int
 
 // dial opens a session as the flags say, but for what change adjusts.
 func (p *program) dial(ctx context.Context, std streams, change ...func(*client.Config)) (*client.Session, error) {
-	cfg := client.Config{URLs: p.URL, Token: p.Token, ClientKind: "arcp", ClientVersion: version()}
+	cfg := client.Config{URLs: p.URL, Token: p.Token, ClientKind: "arcp", ClientVersion: version(), Dialect: client.Dialect(p.Dialect)}
 	switch {
 	case p.Token != "" && p.TokenFile != "":
 		return nil, usageError{errors.New("--token and --token-file exclude each other")}

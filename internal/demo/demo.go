@@ -25,6 +25,8 @@ const duration = 4 * time.Second
 type Options struct {
 	// Folder whose Go files are counted.
 	Folder string
+	// Dialect is what the client speaks; the open one by default.
+	Dialect client.Dialect
 	// JSON prints the envelopes as received and a summary, and nothing else.
 	JSON bool
 	// Terminal allows a progress bar.
@@ -74,6 +76,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	session, err := client.Dial(ctx, client.Config{
 		URLs:       s.urls(),
 		Token:      s.token,
+		Dialect:    o.Dialect,
 		ClientKind: "arcp-demo",
 		OnEnvelope: show.envelope,
 		OnState:    func(st client.State) { show.state(s, st) },
