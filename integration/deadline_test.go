@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arcp-nats/arcp/edge"
+	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/internal/wstest"
 )
 
 // until is a lease that ends after a time.
 func until(d time.Duration) obj {
-	return obj{"expires_at": time.Now().Add(d).UTC().Format(time.RFC3339Nano)}
+	return obj{"expires_at": envelope.At(time.Now().Add(d)).String()}
 }
 
 func invokeUnder(p *wstest.Peer, lease obj, tool string, arguments any) string {
