@@ -17,7 +17,7 @@ const (
 
 // Subset reports that a child's lease asks for no more than its parent has (open dialect LE-4); remaining is what is left
 // of the parent's budget. Each member that the child names needs one of the parent's that covers it, also where the parent
-// is not bounded at all. A member that the parent has and that is not known here can only be repeated. The error is a
+// is not bounded at all; so does each pattern of a capability (see [IsCapability]). Another member that the parent has and that is not known here can only be repeated. The error is a
 // LEASE_SUBSET_VIOLATION that names the member, or an INVALID_ARGUMENT as [Enforced] gives.
 func Subset(parent *envelope.Lease, remaining []envelope.Amount, child *envelope.Lease) error {
 	if child == nil {
@@ -53,6 +53,12 @@ func Subset(parent *envelope.Lease, remaining []envelope.Amount, child *envelope
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(child.Extra)) {
+		if IsCapability(name) {
+			if err := capabilitiesWithin(parent, child, name); err != nil {
+				return err
+			}
+			continue
+		}
 		if theirs, has := parent.Extra[name]; has && !same(theirs, child.Extra[name]) {
 			return violation(name, "differs from the parent's, and is not known here")
 		}
