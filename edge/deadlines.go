@@ -25,8 +25,8 @@ const (
 	deadlineAgain = time.Second
 	// maxJudged bounds the jobs that are looked at at once: many leases may end together.
 	maxJudged = 16
-	// maxOver bounds the jobs that have ended and whose deadlines wait to be forgotten; what is over it stays until then.
-	maxOver = 1024
+	// maxOver bounds the jobs of which it is remembered that they have ended: a deadline may be heard of after that.
+	maxOver = 4096
 )
 
 // deadlines ends the jobs whose lease ends while no worker has them (open dialect LE-3): a worker ends what it runs by
@@ -37,25 +37,27 @@ type deadlines struct {
 	bucket WatchedBucket
 	logger *slog.Logger
 
-	over chan string // jobs that have ended, as far as this edge has heard
 	wake chan struct{}
 
 	mu    sync.Mutex
 	table map[string]*deadline // by job
 	queue deadlineQueue
+	over  map[string]bool // jobs that have ended, as far as this edge has heard, and whose deadline it does not know
+	ended []string        // them, in the order in which they did; one that is known by now may be among them
 }
 
 // deadline is a job whose lease ends.
 type deadline struct {
 	record.Deadline
 	look  time.Time // when to look at the job
+	ended bool      // this edge has heard that it has ended
 	index int       // in the queue
 }
 
 func newDeadlines(srv *Server, bucket WatchedBucket) *deadlines {
 	return &deadlines{
-		srv: srv, bucket: bucket, logger: srv.logger, over: make(chan string, maxOver), wake: make(chan struct{}, 1),
-		table: make(map[string]*deadline),
+		srv: srv, bucket: bucket, logger: srv.logger, wake: make(chan struct{}, 1),
+		table: make(map[string]*deadline), over: make(map[string]bool),
 	}
 }
 
@@ -101,9 +103,6 @@ func (d *deadlines) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-d.wake:
-		case job := <-d.over:
-			look(job)
-			continue
 		}
 		for ctx.Err() == nil {
 			job, left := d.next(time.Now())
@@ -155,6 +154,10 @@ func (d *deadlines) note(job string, value []byte) {
 		return
 	}
 	added := &deadline{Deadline: entry, look: entry.At.Add(rand.N(deadlineSpread))}
+	if d.over[job] {
+		delete(d.over, job)
+		added.look, added.ended = time.Now(), true
+	}
 	d.table[job] = added
 	heap.Push(&d.queue, added)
 	d.nudge(added)
@@ -187,11 +190,14 @@ func (d *deadlines) next(now time.Time) (job string, left time.Duration) {
 	return first.Invocation.Job, 0
 }
 
-// later has a job looked at again at a time.
+// later has a job looked at again at a time, or soon, if it is said to have ended: whoever was asked is behind.
 func (d *deadlines) later(job string, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known := d.table[job]; known != nil {
+		if soon := time.Now().Add(deadlineAgain); known.ended && at.After(soon) {
+			at = soon
+		}
 		known.look = at
 		heap.Fix(&d.queue, known.index)
 		d.nudge(known)
@@ -203,14 +209,23 @@ func (d *deadlines) hear(rec *record.Record) {
 	if rec.Subject.Lane != subjects.Event || rec.Subject.Job == "" || !ends(rec) {
 		return
 	}
+	job := rec.Subject.Job
 	d.mu.Lock()
-	known := d.table[rec.Subject.Job] != nil
-	d.mu.Unlock()
-	if known {
-		select {
-		case d.over <- rec.Subject.Job:
-		default:
-		}
+	defer d.mu.Unlock()
+	if known := d.table[job]; known != nil {
+		known.look, known.ended = time.Now(), true
+		heap.Fix(&d.queue, known.index)
+		d.nudge(known)
+		return
+	}
+	if d.over[job] {
+		return
+	}
+	d.over[job] = true
+	d.ended = append(d.ended, job)
+	if len(d.ended) > maxOver {
+		delete(d.over, d.ended[0])
+		d.ended = d.ended[1:]
 	}
 }
 
