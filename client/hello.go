@@ -27,7 +27,6 @@ type helloWire struct {
 	greeted bool                    // the edge has welcomed the client on this connection
 	submits []string                // ids of submits that are not answered, oldest first
 	cancels map[string]string       // jobs that are to be cancelled, by the id of the request
-	asked   map[string]hello.Type   // other requests that are not answered
 	invokes map[envelope.JobID]envelope.MessageID
 	states  map[envelope.JobID]bool // jobs that have begun
 }
@@ -41,7 +40,7 @@ func newHelloWire(s *Session) *helloWire {
 			}
 			return token
 		},
-		cancels: make(map[string]string), asked: make(map[string]hello.Type),
+		cancels: make(map[string]string),
 		invokes: make(map[envelope.JobID]envelope.MessageID), states: make(map[envelope.JobID]bool),
 	}
 }
@@ -93,7 +92,6 @@ func (w *helloWire) say(e *envelope.Envelope) (typ hello.Type, job string, paylo
 		}
 		w.greeted, w.submits = false, nil
 		clear(w.cancels)
-		clear(w.asked)
 		return hello.TypeHello, "", w.hello(w.token(), &hello.Resume{
 			SessionID: w.session, ResumeToken: w.resumes.ResumeToken, LastEventSeq: w.resumes.LastEventSeq,
 		}), nil
@@ -104,7 +102,6 @@ func (w *helloWire) say(e *envelope.Envelope) (typ hello.Type, job string, paylo
 	case envelope.TypeSessionPing, envelope.TypePing: // the nonce says which request the answer is of
 		return hello.TypePing, "", &hello.Ping{Nonce: string(e.ID) + nonceOf(e), SentAt: envelope.Now()}, nil
 	}
-	w.asked[string(e.ID)] = hello.Type(e.Type)
 	return w.ask(e)
 }
 

@@ -49,8 +49,7 @@ func made(typ envelope.Type, payload any) *envelope.Envelope {
 }
 
 // answering is made for the answer to a request.
-func (w *helloWire) answering(id string, typ envelope.Type, payload any) *envelope.Envelope {
-	delete(w.asked, id)
+func answering(id string, typ envelope.Type, payload any) *envelope.Envelope {
 	e := made(typ, payload)
 	if e != nil {
 		e.CorrelationID = envelope.MessageID(id)
@@ -83,7 +82,7 @@ func (w *helloWire) hear(f *hello.Frame) *envelope.Envelope {
 		for id, job := range w.cancels {
 			if job == f.JobID {
 				delete(w.cancels, id)
-				return w.answering(id, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: job})
+				return answering(id, envelope.TypeCancelAccepted, &envelope.CancelAccepted{TargetID: job})
 			}
 		}
 	case hello.TypeSubscribed:
@@ -149,9 +148,9 @@ func (w *helloWire) problem(f *hello.Frame) *envelope.Envelope {
 		return made(envelope.TypeSessionEvicted, &envelope.SessionEvicted{Code: code, Reason: p.Message})
 	case cancels:
 		delete(w.cancels, p.RequestID)
-		return w.answering(p.RequestID, envelope.TypeCancelRefused, &envelope.CancelRefused{TargetID: job, Reason: p.Message})
+		return answering(p.RequestID, envelope.TypeCancelRefused, &envelope.CancelRefused{TargetID: job, Reason: p.Message})
 	}
-	return w.answering(p.RequestID, envelope.TypeNack, &envelope.Nack{Code: code, Message: p.Message, Details: p.Details})
+	return answering(p.RequestID, envelope.TypeNack, &envelope.Nack{Code: code, Message: p.Message, Details: p.Details})
 }
 
 // pong: the nonce says which request it answers, and of which type that was.
@@ -163,9 +162,9 @@ func (w *helloWire) pong(f *hello.Frame) *envelope.Envelope {
 	id, rest, _ := strings.Cut(p.PingNonce, nonceMark)
 	typ, nonce, _ := strings.Cut(rest, nonceMark)
 	if envelope.Type(typ) == envelope.TypePing {
-		return w.answering(id, envelope.TypePong, &envelope.Pong{Nonce: nonce})
+		return answering(id, envelope.TypePong, &envelope.Pong{Nonce: nonce})
 	}
-	return w.answering(id, envelope.TypeSessionPong, &envelope.SessionPong{PingNonce: nonce, ReceivedAt: envelope.Now()})
+	return answering(id, envelope.TypeSessionPong, &envelope.SessionPong{PingNonce: nonce, ReceivedAt: envelope.Now()})
 }
 
 func (w *helloWire) jobs(f *hello.Frame) *envelope.Envelope {
@@ -184,7 +183,7 @@ func (w *helloWire) jobs(f *hello.Frame) *envelope.Envelope {
 		}
 		page.Jobs = append(page.Jobs, entry)
 	}
-	return w.answering(p.RequestID, envelope.TypeSessionJobs, page)
+	return answering(p.RequestID, envelope.TypeSessionJobs, page)
 }
 
 func (w *helloWire) accepted(f *hello.Frame) *envelope.Envelope {
@@ -208,7 +207,7 @@ func (w *helloWire) accepted(f *hello.Frame) *envelope.Envelope {
 		return made(envelope.TypeJobAccepted, a)
 	}
 	w.invokes[a.JobID] = envelope.MessageID(id)
-	return w.answering(id, envelope.TypeJobAccepted, a)
+	return answering(id, envelope.TypeJobAccepted, a)
 }
 
 func (w *helloWire) subscribed(f *hello.Frame) *envelope.Envelope {
@@ -223,7 +222,7 @@ func (w *helloWire) subscribed(f *hello.Frame) *envelope.Envelope {
 	if p.ParentJobID != nil {
 		s.ParentJobID = envelope.JobID(*p.ParentJobID)
 	}
-	return w.answering(p.RequestID, envelope.TypeJobSubscribed, s)
+	return answering(p.RequestID, envelope.TypeJobSubscribed, s)
 }
 
 // event: what the open dialect has no type for is an event.emit of the kind's name.
@@ -333,7 +332,7 @@ func (w *helloWire) failed(f *hello.Frame) *envelope.Envelope {
 	if _, known := w.invokes[envelope.JobID(f.JobID)]; !known && len(w.submits) > 0 {
 		id := w.submits[0]
 		w.submits = w.submits[1:]
-		return w.answering(id, envelope.TypeJobFailed, payload)
+		return answering(id, envelope.TypeJobFailed, payload)
 	}
 	return w.over(f, envelope.TypeJobFailed, payload)
 }
