@@ -22,7 +22,7 @@ var own = map[string]struct {
 	"registry":           {[]string{"envelope", "subjects"}, "pure; edges and workers both use it"},
 	"artifact":           {[]string{"envelope"}, "pure; what an artifact is does not depend on where it is kept"},
 	"lease":              {[]string{"envelope"}, "pure; what a lease allows does not depend on where it is asked"},
-	"hello":              {[]string{"envelope"}, "the other wire form is values, too"},
+	"hello":              {[]string{"envelope", "lease"}, "the other wire form is values, too, and its leases name what others do"},
 	"edge/dialect":       {[]string{"envelope", "hello"}, "pure: a dialect writes and reads envelopes, wherever they come from"},
 	"edge/view":          {[]string{"edge/dialect", "envelope", "record", "subjects"}, "pure: the same log must look the same on every edge"},
 	"credential":         {[]string{"envelope"}, "who issues credentials knows neither the log nor an edge"},

@@ -11,6 +11,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/arcp-nats/arcp/envelope"
+	leases "github.com/arcp-nats/arcp/lease"
 )
 
 // Lease is what a job may do: capability names and patterns.
@@ -22,11 +23,7 @@ const (
 	CapabilityModelUse = "model.use"
 )
 
-var (
-	capabilities = []string{"fs.read", "fs.write", "net.fetch", "tool.call", "agent.delegate", CapabilityBudget, CapabilityModelUse}
-	vendorName   = regexp.MustCompile(`^x-vendor(\.[a-z0-9_-]+){2,}$`)
-	budgetAmount = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*:[0-9]+(\.[0-9]+)?$`)
-)
+var budgetAmount = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*:[0-9]+(\.[0-9]+)?$`)
 
 // LeaseOf is a lease of the open dialect, and its constraints. Members that are no lists of text have no place here.
 func LeaseOf(l *envelope.Lease) (Lease, *LeaseConstraints) {
@@ -103,7 +100,7 @@ func (s *Submit) Canonical() (*envelope.Lease, error) {
 }
 
 func addCapability(lease *envelope.Lease, name string, patterns []string) error {
-	if !slices.Contains(capabilities, name) && !vendorName.MatchString(name) {
+	if name != CapabilityBudget && name != CapabilityModelUse && !leases.IsCapability(name) {
 		return errors.New("no such capability: those of vendors begin with x-vendor")
 	}
 	if patterns == nil || slices.Contains(patterns, "") {
