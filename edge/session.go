@@ -78,6 +78,7 @@ type session struct {
 	rendered  []dialect.Text // room to render in
 	sent      uint64         // the last event_seq that was queued for the socket
 	acked     uint64         // the last event_seq that the client has acknowledged
+	slow      bool           // the client has been told that it acknowledges too little
 	// withheld is rendered and waits for the ack window to open: at most what one record holds.
 	withheld []numbered
 	closing  bool // end the session when no job of it is open

@@ -56,6 +56,7 @@ func (s *session) let(n numbered) (full bool) {
 
 func (s *session) queue(n numbered) (full bool) {
 	s.sent = n.seq
+	s.tellLag()
 	if s.throttle.active() {
 		s.throttle.spend(time.Now())
 		if s.throttle.timer == nil {
@@ -77,6 +78,9 @@ func (s *session) fits(seq uint64) bool {
 // openWindow moves the mark up to an acknowledged number and lets out what it held back. It needs the lock.
 func (s *session) openWindow(seq uint64) {
 	s.acked = max(s.acked, seq)
+	if lag := s.traits.TellLag; lag > 0 && s.sent-min(s.sent, s.acked) < lag/2 {
+		s.slow = false
+	}
 	for len(s.withheld) > 0 && s.fits(s.withheld[0].seq) {
 		s.queue(s.withheld[0])
 		s.withheld = s.withheld[1:]

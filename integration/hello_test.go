@@ -532,3 +532,28 @@ func TestHelloSessionsAreOfTheirDialect(t *testing.T) {
 	})
 	require.Equal(t, "RESUME_WINDOW_EXPIRED", m.Payload().Str("code"))
 }
+
+// TestHelloBackPressure: a client that acknowledges nothing is told so, once, with a number of its own; it is advice, all comes
+// all the same, and again after a resume.
+func TestHelloBackPressure(t *testing.T) {
+	_, first, second := newHelloStack(t)
+	h := openHello(t, first.url, "T", aliceToken)
+	h.submit(obj{"agent": "count", "input": obj{"to": 1500, "every_ms": 1}})
+	count := func() (told int) {
+		for {
+			m := h.read()
+			if m.Type() == "job.result" {
+				return told
+			}
+			if body := m.Payload()["body"].(obj); m.Payload().Str("kind") == "status" && body["phase"] == "back_pressure" {
+				require.Equal(t, 1000.0, body["details"].(obj)["threshold"])
+				told++
+			}
+		}
+	}
+	require.Equal(t, 1, count())
+	last := h.last
+	require.Equal(t, "session.welcome", h.resume(second.url, aliceToken, 0).Type())
+	require.Equal(t, 1, count())
+	require.Equal(t, last, h.last)
+}

@@ -109,6 +109,9 @@ type Traits struct {
 	OwnerCancels bool
 	// Heartbeats: the edge is never silent for long, and says so when it has heard nothing.
 	Heartbeats bool
+	// TellLag is how many counted messages a client may have that it has not acknowledged before it is told that it is slow, as
+	// a status of its newest job; 0: it is not told so.
+	TellLag uint64
 	// Vocabulary are the error codes that the client reads; "" is as the edge is configured.
 	Vocabulary envelope.Vocabulary
 }

@@ -61,10 +61,18 @@ type asked struct {
 // Dialect implements [Codec].
 func (*helloCodec) Dialect() Dialect { return Hello }
 
+// tellLag is rule 45.
+const tellLag = 1000
+
 // Traits implements [Codec].
-func (*helloCodec) Traits() Traits {
+func (c *helloCodec) Traits() Traits {
+	var lag uint64
+	if c.offers(hello.FeatureAck) {
+		lag = tellLag
+	}
 	return Traits{
-		OneTry: true, Anonymous: true, Greets: true, NoRefresh: true, RefusesFirst: true, TellsAll: true, OwnerCancels: true,
+		TellLag: lag,
+		OneTry:  true, Anonymous: true, Greets: true, NoRefresh: true, RefusesFirst: true, TellsAll: true, OwnerCancels: true,
 		Heartbeats: true,
 		Vocabulary: envelope.Vocabulary11,
 	}

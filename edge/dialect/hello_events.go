@@ -45,10 +45,19 @@ func event(e *envelope.Envelope, kind hello.Kind, body any) said {
 // helloEvents is what a client gets of an event of a job: a function of the envelope alone, as its numbers depend on it.
 func helloEvents(e *envelope.Envelope, loose bool) []said {
 	render, known := eventRenderers[e.Type]
-	if !known || loose {
+	if !known || loose && !isOwnStatus(e) {
 		return nil
 	}
 	return render(e)
+}
+
+// isOwnStatus reports whether an envelope is what an edge says to a session about one of its jobs.
+func isOwnStatus(e *envelope.Envelope) bool {
+	if e.Type != envelope.TypeEventEmit || e.JobID == "" {
+		return false
+	}
+	p, err := envelope.DecodePayload[envelope.EventEmit](e)
+	return err == nil && p.Name == string(hello.KindStatus)
 }
 
 var eventRenderers = map[envelope.Type]func(*envelope.Envelope) []said{

@@ -31,7 +31,7 @@ func (helloDialect) Count(typ envelope.Type, line []byte, loose bool) int {
 	case envelope.TypeJobCompleted, envelope.TypeToolResult, envelope.TypeEventEmit, envelope.TypeArtifactRef,
 		envelope.TypeStreamOpen, envelope.TypeStreamChunk, envelope.TypeStreamClose, envelope.TypeStreamError:
 		switch {
-		case loose:
+		case loose && typ != envelope.TypeEventEmit:
 			return 0
 		case typ == envelope.TypeJobCompleted && plainEnd(line):
 			return 1
