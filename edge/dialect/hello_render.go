@@ -60,17 +60,21 @@ func (c *helloCodec) Render(dst []Text, f Frame, seen uint64) []Text {
 	if err != nil {
 		return dst // it takes no number: see Count
 	}
-	next := f.Seq - uint64(f.Count)
+	first := f.Seq - uint64(f.Count) + 1
+	counted, beside := 0, f.Count
 	for _, s := range c.show(e, f.Loose) {
 		var seq uint64
+		nth := beside
 		if s.counted() {
-			next++
-			seq = next
+			nth, seq = counted, first+uint64(counted)
+			counted++
+		} else {
+			beside++
 		}
 		if seq > 0 && seq <= seen {
 			continue
 		}
-		text, err := write(e, &s, string(e.SessionID), seq, len(dst))
+		text, err := write(e, &s, string(e.SessionID), seq, nth)
 		if err != nil {
 			continue
 		}
@@ -79,7 +83,8 @@ func (c *helloCodec) Render(dst []Text, f Frame, seen uint64) []Text {
 	return dst
 }
 
-// write encodes what is said because of an envelope. Of several messages the later ones get ids of their own.
+// write encodes what is said because of an envelope. Of several messages the later ones get ids of their own; what is numbered has
+// the same id whatever is said beside it, and wherever a resume begins (rule 26).
 func write(e *envelope.Envelope, s *said, session string, seq uint64, nth int) ([]byte, error) {
 	f, err := hello.New(s.typ, s.payload)
 	if err != nil {

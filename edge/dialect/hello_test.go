@@ -77,18 +77,33 @@ func TestHelloNumbersAreThoseThatAreCounted(t *testing.T) {
 					frame.Seq = uint64(40 + n)
 				}
 				next := uint64(41)
+				whole := make(map[uint64]string)
+				ids := make(map[string]bool)
 				for _, text := range opened(t).Render(nil, frame, 0) {
 					require.NoError(t, hello.Check(text.Data), "%s", text.Data)
+					f, err := hello.Decode(text.Data)
+					require.NoError(t, err)
+					require.False(t, ids[f.ID], "%s is not the first of its id", text.Data)
+					ids[f.ID] = true
 					if text.Seq > 0 {
 						require.Equal(t, next, text.Seq)
+						whole[next] = string(text.Data)
 						next++
 					}
 				}
 				require.Equal(t, uint64(41+n), next)
-				rest := opened(t).Render(nil, frame, frame.Seq-1)
+				for seen := uint64(40); seen < frame.Seq; seen++ { // a resume may begin between two of them
+					first := seen + 1
+					for _, text := range opened(t).Render(nil, frame, seen) {
+						if text.Seq > 0 {
+							require.Equal(t, first, text.Seq)
+							require.Equal(t, whole[text.Seq], string(text.Data))
+							first++
+						}
+					}
+					require.Equal(t, frame.Seq+1, first)
+				}
 				if n > 0 {
-					require.NotEmpty(t, rest)
-					require.Equal(t, frame.Seq, max(rest[0].Seq, rest[len(rest)-1].Seq))
 					require.Empty(t, opened(t).Render(nil, frame, frame.Seq))
 				}
 			})
@@ -140,6 +155,22 @@ func TestHelloStreamsOfALargeResult(t *testing.T) {
 		got.WriteString(chunk.Data)
 	}
 	require.Equal(t, value, got.String())
+}
+
+// TestHelloEndIsTheSameBesideAnAcknowledgement: the connection on which a cancel was asked for shows its acknowledgement before the
+// end, another one does not; the end is the same there (rule 26).
+func TestHelloEndIsTheSameBesideAnAcknowledgement(t *testing.T) {
+	e := envelope.Envelope{
+		ID: "msg_1", Timestamp: envelope.Now(), Type: envelope.TypeJobCancelled, SessionID: "sess_1", JobID: "job_1", Payload: json.RawMessage(`{"reason":"r"}`),
+	}
+	frame := dialect.Frame{Type: e.Type, Line: stored(t, &e), Count: 1, Seq: 1}
+	asking := opened(t)
+	_, err := asking.Decode([]byte(`{"arcp":"1.1","id":"q-2","type":"job.cancel","session_id":"sess_1","job_id":"job_1","payload":{}}`), envelope.DefaultLimits(), nil)
+	require.NoError(t, err)
+	both, alone := asking.Render(nil, frame, 0), opened(t).Render(nil, frame, 0)
+	require.Len(t, both, 2)
+	require.Len(t, alone, 1)
+	require.Equal(t, string(alone[0].Data), string(both[1].Data))
 }
 
 // TestHelloCommands: what a client says, and what it asks for.
