@@ -232,8 +232,12 @@ func (c *conn) close(code int, text string) {
 
 // send queues an answer that is not counted. A peer that asks and does not read its answers is cut off.
 func (c *conn) send(e *envelope.Envelope) {
+	inTurn := e.Type == envelope.TypeNack && c.codec.Traits().AnswersInTurn
 	for _, text := range c.answer(e) {
-		if errors.Is(c.out.pushControl(text), errOutboxFull) {
+		switch {
+		case inTurn && c.out.room(len(text)):
+			c.out.pushEvent(frame{text: text})
+		case inTurn, errors.Is(c.out.pushControl(text), errOutboxFull):
 			c.close(closePolicy, "answers are not read")
 		}
 	}

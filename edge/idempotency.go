@@ -142,6 +142,11 @@ func (i *idempotency) repeat(ctx context.Context, s *session, inv *invocation, k
 // waiting for the job too: the session watches the job from here on. All of it is in one record.
 func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, known *keyRecord, invocation *record.Record) ([]*envelope.Envelope, error) {
 	answer := inv.replay(known)
+	if s.traits.TellsAll {
+		if err := tellFirst(answer[0], invocation); err != nil {
+			return nil, err
+		}
+	}
 	if s.provisions(inv.lease) { // open dialect CP-4: also of a job that another session has started
 		inv.shows = invocation.Grant
 	}
@@ -162,8 +167,8 @@ func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, kn
 	if err != nil {
 		return nil, err
 	}
-	if end != nil && s.traits.TellsAll {
-		watch.Skip = linesBeforeEnd(end)
+	if end != nil && s.traits.TellsAll { // also to who was told before
+		watch.Until, watch.Skip = end.Seq, linesBeforeEnd(end)
 	}
 	begin, err := envelope.New(view.TypeWatched, watch)
 	if err != nil {
@@ -177,17 +182,26 @@ func (i *idempotency) again(ctx context.Context, s *session, inv *invocation, kn
 // endAgain is the answer to a retry in the job's own session, whose client waits for the job anew: if it has ended, its end is
 // shown once more.
 func (i *idempotency) endAgain(ctx context.Context, s *session, sub subjects.Subject, answer []*envelope.Envelope) ([]*envelope.Envelope, error) {
-	watch, end, err := i.watchFromHere(ctx, sub)
-	if err != nil || end == nil {
+	watch, err := i.watchOfEnd(ctx, sub)
+	if err != nil || watch == nil {
 		return answer, err
 	}
-	watch.Until, watch.Skip = end.Seq, linesBeforeEnd(end)
 	begin, err := envelope.New(view.TypeWatched, watch)
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}
 	begin.SessionID = s.id
 	return append(answer, begin), nil
+}
+
+// watchOfEnd is a watch that shows how a job has ended, nil if it has not.
+func (i *idempotency) watchOfEnd(ctx context.Context, sub subjects.Subject) (*view.Watch, error) {
+	watch, end, err := i.watchFromHere(ctx, sub)
+	if err != nil || end == nil {
+		return nil, err
+	}
+	watch.Until, watch.Skip = end.Seq, linesBeforeEnd(end)
+	return watch, nil
 }
 
 // watchFromHere is a watch that shows what the job says from now on. Of a job that has ended it shows the record that
@@ -292,6 +306,32 @@ func (inv *invocation) replay(known *keyRecord) []*envelope.Envelope {
 	e := inv.about(envelope.TypeJobAccepted, known.Accepted)
 	e.IdempotencyKey = inv.msg.IdempotencyKey
 	return []*envelope.Envelope{e}
+}
+
+// tellFirst makes a repeated acceptance say all that the first one said, or would have in a dialect that says it: the tool as it was
+// resolved, the trace, and the time.
+func tellFirst(answer *envelope.Envelope, invocation *record.Record) error {
+	accepted, err := envelope.DecodePayload[envelope.JobAccepted](answer)
+	if err != nil {
+		return fmt.Errorf("idempotency record: %w", err)
+	}
+	if accepted.Agent == "" {
+		accepted.Agent = invocation.Subject.Tool
+		if answer.Payload, err = json.Marshal(accepted); err != nil {
+			return fmt.Errorf("idempotency record: %w", err)
+		}
+	}
+	for typ, line := range invocation.Lines() {
+		if typ != envelope.TypeJobAccepted {
+			continue
+		}
+		first, err := envelope.DecodeStored(line)
+		if err != nil {
+			return fmt.Errorf("invocation: %w", err)
+		}
+		answer.TraceID, answer.Timestamp = first.TraceID, first.Timestamp
+	}
+	return nil
 }
 
 // conflict is ID-4: not retryable, and about no job.

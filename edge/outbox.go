@@ -77,6 +77,13 @@ func (o *outbox) pushEvent(f frame) (full bool) {
 	return o.eventBytes+o.inFlight >= o.eventLimit
 }
 
+// room reports whether so many bytes may wait besides the events that do, at most twice of what those are bounded by.
+func (o *outbox) room(n int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.eventBytes+o.inFlight+n <= 2*o.eventLimit
+}
+
 // roomy reports whether a session that fell behind may go on.
 func (o *outbox) roomy() bool {
 	o.mu.Lock()

@@ -34,6 +34,7 @@ func (c *conn) receive(data []byte) (outcome string) {
 		return frameUndecodable
 	}
 	if c.dedup.repeated(msg.ID) {
+		c.codec.Repeated()
 		return frameRepeated // open dialect TR-2
 	}
 	row, known := envelope.Lookup(msg.Type)

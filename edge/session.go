@@ -158,9 +158,13 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 		s.replaying = false
 	}
 	shows := false
+	var again []envelope.JobID
 	s.view.Apply(rec, func(f view.Frame) {
 		if f.Seq > s.skip || f.Count == 0 && !s.replaying {
 			shows = true
+			if job := repeatedAcceptance(&f); s.traits.TellsAll && job != "" {
+				again = append(again, job)
+			}
 			s.showCredentials(rec, &f)
 			full = s.show(f) || full
 		}
@@ -169,6 +173,7 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 		s.srv.metrics.delivers(rec.Time, s.state == live)
 	}
 	delete(s.given, rec.Grant)
+	s.tellEndsAgain(again)
 	s.matchWatchers()
 	s.matchSubscribers(rec)
 	if rec.Subject.Lane == subjects.Invoke {

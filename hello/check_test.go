@@ -112,6 +112,8 @@ func TestLinterFindsWhatFramesDoNotTell(t *testing.T) {
 		ok       bool
 	}{
 		"a job":                             {submit, []string{welcome, accepted, result}, true},
+		"again an end of before, a refusal": {submit, []string{welcome, result, strings.Replace(refusal, `"event_seq":1`, `"event_seq":2`, 1), bare}, true},
+		"again refused in one form":         {submit, []string{welcome, result, bare}, false},
 		"a refusal":                         {submit, []string{welcome, refusal, bare}, true},
 		"1 something before the welcome":    {submit, []string{accepted}, false},
 		"1 two welcomes":                    {submit, []string{welcome, welcome}, false},
@@ -128,7 +130,7 @@ func TestLinterFindsWhatFramesDoNotTell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var l hello.Linter
-			l.Connected(false, 0)
+			l.Connected(strings.HasPrefix(name, "again"), 0)
 			for _, frame := range story.sent {
 				l.Sent([]byte(frame))
 			}

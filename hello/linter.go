@@ -3,6 +3,7 @@ package hello
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Linter reads all that passes between one client and runtimes, over all connections of one session, and finds what a client
@@ -12,6 +13,7 @@ type Linter struct {
 	last    uint64
 	submits []string        // ids of submits that are not answered, oldest first
 	refused string          // the submit that was refused by job.error, and must be by session.error next
+	unknown bool            // the last frame was a job.error of a job that is not known, which may have been a refusal
 	known   map[string]bool // jobs that were accepted or subscribed to here
 	early   map[string]bool // jobs of which something has come before
 	resumed bool            // jobs may be known from before
@@ -56,6 +58,7 @@ func (l *Linter) Received(text []byte) error {
 		return errors.New("1: a second welcome")
 	}
 	l.opened = true
+	defer func() { l.unknown = f.Type == TypeJobError && !l.known[f.JobID] }()
 	if l.refused != "" && f.Type != TypeError {
 		return fmt.Errorf("11: after the job.error that refuses %s comes %s", l.refused, f.Type)
 	}
@@ -78,7 +81,7 @@ func (l *Linter) follow(f *Frame) error {
 	case TypeError:
 		return l.problem(f)
 	case TypeJobError:
-		if !l.known[f.JobID] && len(l.submits) > 0 && !l.resumed { // a refusal
+		if !l.known[f.JobID] && !l.early[f.JobID] && len(l.submits) > 0 && !l.resumed { // a refusal
 			l.refused = l.submits[0]
 			return nil
 		}
@@ -94,11 +97,11 @@ func (l *Linter) accepted(f *Frame) error {
 	if err != nil {
 		return err
 	}
-	if l.early[f.JobID] && !l.known[f.JobID] && !l.resumed {
+	if l.early[f.JobID] && !l.known[f.JobID] && !l.resumed && p.ParentJobID == "" {
 		return fmt.Errorf("job.accepted of %s after its events", f.JobID)
 	}
 	l.known[f.JobID] = true
-	if p.ParentJobID != "" && len(l.submits) == 0 {
+	if p.ParentJobID != "" { // whether a submit has reached the runtime before is not seen here
 		return nil
 	}
 	if len(l.submits) == 0 {
@@ -123,10 +126,12 @@ func (l *Linter) problem(f *Frame) error {
 		l.submits, l.refused = l.submits[1:], ""
 		return nil
 	}
-	for _, id := range l.submits {
-		if id == p.RequestID {
-			return fmt.Errorf("11: %s is refused by session.error alone", id)
+	if at := slices.Index(l.submits, p.RequestID); at >= 0 {
+		if !l.unknown || at > 0 || f.SessionID != "" {
+			return fmt.Errorf("11: %s is refused by session.error alone, not in its turn, or with a session_id", p.RequestID)
 		}
+		l.submits = l.submits[1:]
+		return nil
 	}
 	if l.asked[p.RequestID] == TypeCancel && f.SessionID != "" {
 		return errors.New("12: a refused cancel ends all calls of some clients")

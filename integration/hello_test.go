@@ -557,3 +557,26 @@ func TestHelloBackPressure(t *testing.T) {
 	require.Equal(t, 1, count())
 	require.Equal(t, last, h.last)
 }
+
+// TestHelloRetriesHearTheEnd: who asks for a job again is told how it ended, also if it ends at that very moment.
+func TestHelloRetriesHearTheEnd(t *testing.T) {
+	_, first, second := newHelloStack(t)
+	owner, other := openHello(t, first.url, "T", aliceToken), openHello(t, second.url, "T", aliceToken)
+	for i := range 300 {
+		payload := obj{"agent": "sleep", "input": obj{"ms": i % 3}, "idempotency_key": fmt.Sprint("k-", i)}
+		job := owner.submit(payload).Str("job_id")
+		other.send("job.submit", payload)
+		owner.send("job.submit", payload)
+		for _, h := range []*helloPeer{owner, other} {
+			for accepted := false; ; {
+				m := h.read()
+				require.Equal(t, job, m.Str("job_id"), "%v", m)
+				if m.Type() == "job.accepted" {
+					accepted = true
+				} else if m.Type() == "job.result" && accepted {
+					break
+				}
+			}
+		}
+	}
+}

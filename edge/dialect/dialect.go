@@ -60,6 +60,8 @@ type Codec interface {
 	// Decode reads a message of the client as an envelope of a type that clients send, or returns an
 	// [envelope.DecodeError]. speaks is which extensions the session has negotiated, nil for none.
 	Decode(frame []byte, lim envelope.Limits, speaks func(extension string) bool) (*envelope.Envelope, error)
+	// Repeated says that the message that was decoded last is not handled, as it has come before. It is for the connection's reader.
+	Repeated()
 	// Render appends what the client gets of an envelope of the log, but for what is numbered seen or less.
 	Render(dst []Text, f Frame, seen uint64) []Text
 	// Answer returns what the client gets of an envelope that is said out of band.
@@ -109,6 +111,8 @@ type Traits struct {
 	OwnerCancels bool
 	// Heartbeats: the edge is never silent for long, and says so when it has heard nothing.
 	Heartbeats bool
+	// AnswersInTurn: an answer that is said out of band does not overtake what the client is shown of the log.
+	AnswersInTurn bool
 	// TellLag is how many counted messages a client may have that it has not acknowledged before it is told that it is slow, as
 	// a status of its newest job; 0: it is not told so.
 	TellLag uint64

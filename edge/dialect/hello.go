@@ -20,7 +20,7 @@ func (helloDialect) Name() string { return "hello" }
 
 // NewCodec implements [Dialect].
 func (helloDialect) NewCodec(s Settings) Codec {
-	return &helloCodec{settings: s, asked: make(map[envelope.MessageID]asked)}
+	return &helloCodec{settings: s, requests: newRequests()}
 }
 
 // opensHello reports whether a message opens a session of the dialect. It need not be one that can be read.
@@ -32,13 +32,10 @@ func opensHello(first []byte) bool {
 	return f.Type == hello.TypeHello
 }
 
-// maxAsked bounds the requests of which it is remembered what they ask for. An answer to an older one takes the form that fits
-// most.
-const maxAsked = 4096
-
 // helloCodec speaks the dialect on one connection.
 type helloCodec struct {
 	settings Settings
+	requests *requests
 
 	mu       sync.Mutex
 	features []hello.Feature // that the client offers
@@ -46,16 +43,6 @@ type helloCodec struct {
 	uuids    bool // the ids of its messages are UUIDs, as those of one library
 	leaving  Leaving
 	session  envelope.SessionID
-	asked    map[envelope.MessageID]asked // by the ids of requests
-	order    []envelope.MessageID         // in which they came
-}
-
-// asked is a request.
-type asked struct {
-	typ hello.Type
-	job envelope.JobID // that is to be cancelled
-	// statuses are those of the jobs that are to be listed.
-	statuses []hello.Status
 }
 
 // Dialect implements [Codec].
@@ -73,7 +60,7 @@ func (c *helloCodec) Traits() Traits {
 	return Traits{
 		TellLag: lag,
 		OneTry:  true, Anonymous: true, Greets: true, NoRefresh: true, RefusesFirst: true, TellsAll: true, OwnerCancels: true,
-		Heartbeats: true,
+		Heartbeats: true, AnswersInTurn: true,
 		Vocabulary: envelope.Vocabulary11,
 	}
 }
@@ -99,54 +86,15 @@ func (c *helloCodec) offers(f hello.Feature) bool {
 	return slices.Contains(c.features, f)
 }
 
-// note remembers a request until it is answered.
-func (c *helloCodec) note(id envelope.MessageID, a asked) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, again := c.asked[id]; !again {
-		c.order = append(c.order, id)
-	}
-	c.asked[id] = a
-	for len(c.asked) > maxAsked || len(c.order) > 2*maxAsked {
-		delete(c.asked, c.order[0])
-		c.order = c.order[1:]
-	}
-}
-
-// what returns what a request asked for, and forgets it.
-func (c *helloCodec) what(id envelope.MessageID) asked {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a := c.asked[id]
-	delete(c.asked, id)
-	return a
-}
-
-// takesChildren reports whether the client can be told of a job that it has not submitted: those of one library cannot, and
-// nobody can who waits for an answer (rule 102).
+// takesChildren reports whether the client can be told of a job that it has not submitted: those of one library cannot (rule 102).
 func (c *helloCodec) takesChildren() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, a := range c.asked {
-		if a.typ == hello.TypeSubmit {
-			return false
-		}
-	}
 	return !c.uuids
 }
 
-// cancelOf forgets the requests to cancel a job that are not answered yet, and reports whether there are any.
-func (c *helloCodec) cancelOf(job envelope.JobID) (found bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, a := range c.asked {
-		if a.typ == hello.TypeCancel && a.job == job {
-			delete(c.asked, id)
-			found = true
-		}
-	}
-	return found
-}
+// Repeated implements [Codec].
+func (c *helloCodec) Repeated() { c.requests.repeated() }
 
 // foreignID marks the ids of clients that do not look like ours.
 const foreignID = "msg_~"

@@ -24,7 +24,7 @@ func (c *helloCodec) Answer(e *envelope.Envelope) ([][]byte, error) {
 		}
 		texts = append(texts, text)
 	}
-	return texts, nil
+	return c.requests.inLine(e.CorrelationID, texts), nil
 }
 
 // ofSession is the session that is to be opened, or was to be resumed: no message is without one (annex A, 3).
@@ -65,7 +65,7 @@ func (c *helloCodec) answer(e *envelope.Envelope) []said {
 			return []said{{typ: hello.TypePong, payload: &hello.Pong{PingNonce: orDash(p.PingNonce), ReceivedAt: stamp(p.ReceivedAt)}}}
 		}
 	case envelope.TypeSessionJobs:
-		return jobs(e, c.what(e.CorrelationID).statuses)
+		return jobs(e, c.requests.what(e.CorrelationID).statuses)
 	case envelope.TypeNack:
 		return c.refused(e)
 	}

@@ -15,6 +15,7 @@ import (
 
 // Decode implements [Codec].
 func (c *helloCodec) Decode(text []byte, lim envelope.Limits, _ func(string) bool) (*envelope.Envelope, error) {
+	c.requests.decoding()
 	f, err := hello.Decode(text)
 	if err != nil {
 		return nil, badFrame(f, envelope.CodeInvalidRequest, err.Error())
@@ -256,12 +257,12 @@ func (c *helloCodec) listJobs(f *hello.Frame) (command, error) {
 	if p.Cursor != nil {
 		list.Cursor = *p.Cursor
 	}
-	c.note(messageID(f.ID), asked{typ: f.Type, statuses: wanted})
+	c.requests.note(messageID(f.ID), asked{typ: f.Type, statuses: wanted})
 	return command{typ: envelope.TypeSessionListJobs, payload: list}, nil
 }
 
 func (c *helloCodec) submit(f *hello.Frame) (command, error) {
-	c.note(messageID(f.ID), asked{typ: f.Type})
+	c.requests.note(messageID(f.ID), asked{typ: f.Type})
 	p, err := readHello[hello.Submit](f)
 	if err != nil {
 		return command{}, err
@@ -304,18 +305,18 @@ func (c *helloCodec) cancel(f *hello.Frame) (command, error) {
 	if len(f.Payload) > 0 && json.Unmarshal(f.Payload, &named) != nil {
 		return command{}, refuse("payload: has the wrong type")
 	}
-	c.note(messageID(f.ID), asked{typ: f.Type, job: envelope.JobID(f.JobID)})
+	c.requests.note(messageID(f.ID), asked{typ: f.Type, job: envelope.JobID(f.JobID)})
 	job, err := jobNamed(&hello.Frame{JobID: named.JobID}, f.JobID)
 	if err != nil {
 		return command{}, err
 	}
-	c.note(messageID(f.ID), asked{typ: f.Type, job: job})
+	c.requests.note(messageID(f.ID), asked{typ: f.Type, job: job})
 	return command{typ: envelope.TypeCancel, payload: &envelope.Cancel{Target: envelope.TargetJob, TargetID: string(job), Reason: named.Reason}}, nil
 }
 
 // subscribe is rules 70 to 79. Without history, from_event_seq has no effect (rule 73).
 func (c *helloCodec) subscribe(f *hello.Frame) (command, error) {
-	c.note(messageID(f.ID), asked{typ: f.Type})
+	c.requests.note(messageID(f.ID), asked{typ: f.Type})
 	if err := c.needs(hello.FeatureSubscribe); err != nil {
 		return command{}, err
 	}

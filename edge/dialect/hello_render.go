@@ -80,7 +80,17 @@ func (c *helloCodec) Render(dst []Text, f Frame, seen uint64) []Text {
 		}
 		dst = append(dst, Text{Seq: seq, Data: text})
 	}
+	if answersSubmit(e, f.Loose) {
+		for _, text := range c.requests.shown(e.CorrelationID) {
+			dst = append(dst, Text{Data: text})
+		}
+	}
 	return dst
+}
+
+// answersSubmit reports whether an envelope of the log is the answer to a job.submit.
+func answersSubmit(e *envelope.Envelope, loose bool) bool {
+	return e.Type == envelope.TypeJobAccepted && !isChild(e) || e.Type == envelope.TypeJobFailed && loose
 }
 
 // write encodes what is said because of an envelope. Of several messages the later ones get ids of their own; what is numbered has
@@ -130,23 +140,30 @@ func writeTooLarge(f *hello.Frame) ([]byte, error) {
 func (c *helloCodec) show(e *envelope.Envelope, loose bool) []said {
 	switch e.Type {
 	case envelope.TypeJobAccepted:
-		if c.what(e.CorrelationID).typ == hello.TypeSubmit || c.takesChildren() && isChild(e) {
+		switch {
+		case isChild(e):
+			return c.child(e)
+		case c.requests.what(e.CorrelationID).typ == hello.TypeSubmit:
 			return accepted(e)
 		}
 		return nil // clients would take it for the answer to what they have submitted last (rules 26, 74; annex A, 20)
 	case envelope.TypeJobFailed:
 		if loose {
-			c.what(e.CorrelationID)
+			c.requests.what(e.CorrelationID)
 			return refusedSubmit(e)
 		}
+		c.requests.over(e.JobID)
+	case envelope.TypeJobCompleted:
+		c.requests.over(e.JobID)
 	case envelope.TypeJobCancelled:
+		c.requests.over(e.JobID)
 		end := helloEvents(e, loose)
-		if c.cancelOf(e.JobID) { // the acknowledgement comes first (rule 80)
+		if c.requests.cancelOf(e.JobID) { // the acknowledgement comes first (rule 80)
 			return append([]said{{typ: hello.TypeCancelled, payload: &hello.Cancelled{JobID: string(e.JobID), Reason: reasonOf(e)}}}, end...)
 		}
 		return end
 	case envelope.TypeCancelAccepted:
-		if a := c.what(e.CorrelationID); a.job != "" {
+		if a := c.requests.what(e.CorrelationID); a.job != "" {
 			e.JobID = a.job
 			return []said{{typ: hello.TypeCancelled, payload: &hello.Cancelled{JobID: string(a.job)}}}
 		}
@@ -154,10 +171,22 @@ func (c *helloCodec) show(e *envelope.Envelope, loose bool) []said {
 	case envelope.TypeCancelRefused, envelope.TypeNack:
 		return c.refused(e)
 	case envelope.TypeJobSubscribed:
-		c.what(e.CorrelationID)
+		c.requests.what(e.CorrelationID)
 		return subscribed(e)
 	}
 	return helloEvents(e, loose)
+}
+
+// child is the acceptance of a job that another job has started. While a submit waits it is not said, but later.
+func (c *helloCodec) child(e *envelope.Envelope) []said {
+	all := accepted(e)
+	if !c.takesChildren() || len(all) == 0 {
+		return nil
+	}
+	if c.requests.delay(e.JobID, func() ([]byte, error) { return write(e, &all[0], string(e.SessionID), 0, 0) }) {
+		return nil
+	}
+	return all
 }
 
 // isChild reports whether a job.accepted is of a job that another one has started.
@@ -181,7 +210,10 @@ func accepted(e *envelope.Envelope) []said {
 	}
 	a := &hello.Accepted{
 		JobID: string(p.JobID), Agent: p.Agent, AcceptedAt: e.Timestamp, ParentJobID: string(p.ParentJobID),
-		TraceID: traceOf(e.TraceID), RequestID: requestID(e.CorrelationID),
+		TraceID: traceOf(e.TraceID),
+	}
+	if p.ParentJobID == "" { // else it answers no request
+		a.RequestID = requestID(e.CorrelationID)
 	}
 	e.JobID = p.JobID
 	a.Lease, a.LeaseConstraints = hello.LeaseOf(p.Lease)
@@ -232,7 +264,7 @@ func refusedSubmit(e *envelope.Envelope) []said {
 
 // refused is rule 58, for what is refused by a nack.
 func (c *helloCodec) refused(e *envelope.Envelope) []said {
-	a := c.what(e.CorrelationID)
+	a := c.requests.what(e.CorrelationID)
 	problem := problemOf(e, a.typ)
 	s := said{typ: hello.TypeError, payload: &hello.Error{Problem: problem, RequestID: requestID(e.CorrelationID), JobID: string(a.job)}}
 	switch {

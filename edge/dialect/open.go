@@ -32,6 +32,9 @@ func (open) Decode(frame []byte, lim envelope.Limits, speaks func(extension stri
 	return envelope.DecodeWith(frame, lim, speaks)
 }
 
+// Repeated implements [Codec].
+func (open) Repeated() {}
+
 // Render implements [Codec]: the stored line with the number spliced in. What is not counted is not of the log.
 func (open) Render(dst []Text, f Frame, seen uint64) []Text {
 	if f.Seq <= seen {

@@ -122,7 +122,7 @@ func (w *Watch) end(to uint64) uint64 {
 
 // watch begins to watch a job, as the line of a record of a session says. A session is shown each envelope once: a job that
 // is watched already goes on as it is, and so does one of the session's own, of which only the past is shown again. A
-// request that is repeated is not told again how the job ended, a subscription is.
+// request that is repeated is not told again how the job ended unless it says until where, a subscription is.
 func (v *View) watch(line []byte, session string, emit func(Frame)) {
 	var body struct {
 		Payload Watch `json:"payload"`
@@ -140,7 +140,7 @@ func (v *View) watch(line []byte, session string, emit func(Frame)) {
 		return
 	}
 	_, open := v.jobs[sub.Job]
-	if (open || sub.Session == session) && w.Until == 0 || !w.Subscribed && slices.Contains(v.shown, sub.Job) {
+	if (open || sub.Session == session) && w.Until == 0 || !w.Subscribed && w.Until == 0 && slices.Contains(v.shown, sub.Job) {
 		return
 	}
 	if accepted := withoutSecrets(envelope.TypeJobAccepted, w.Accepted); len(accepted) > 0 {
