@@ -35,6 +35,8 @@ func (c *trial) acceptedCancel(s *testimony, r *Request, f *frame) string {
 		return "accepted for a job that is not in the log"
 	case j.invocation.Principal != s.Principal:
 		return "accepted for a job of " + j.invocation.Principal
+	case s.Dialect == dialectHello && j.invocation.Subject.Session != s.ID:
+		return "accepted for a job of another session"
 	}
 	_, end := j.ended()
 	if end == nil {
@@ -59,7 +61,7 @@ func (c *trial) refusedCancel(s *testimony, r *Request, f *frame, place uint64) 
 	switch {
 	case j == nil:
 		want = "no such in-flight job"
-	case j.invocation.Principal != s.Principal:
+	case j.invocation.Principal != s.Principal, s.Dialect == dialectHello && j.invocation.Subject.Session != s.ID:
 		want = "permission denied: not authorized to cancel this job"
 	default:
 		want = "job is no longer in-flight"

@@ -44,14 +44,29 @@ func (c *trial) childOf(j *job) string {
 	return ""
 }
 
-// delegatedOf: a job that delegates ends as its child does.
-func (c *trial) delegatedOf(j *job, end *frame, p payload) string {
-	var child *job
+// childOfJob returns the job that a job has started, nil for none.
+func (c *trial) childOfJob(j *job) *job {
 	for _, other := range c.jobs {
 		if other.invocation.Parent == j.id {
-			child = other
+			return other
 		}
 	}
+	return nil
+}
+
+// childCancelled tells whether the job that a job waits for was cancelled, so that it has ended in that way too.
+func (c *trial) childCancelled(j *job) bool {
+	child := c.childOfJob(j)
+	if child == nil {
+		return false
+	}
+	_, over := child.ended()
+	return over != nil && over.Type == "job.cancelled"
+}
+
+// delegatedOf: a job that delegates ends as its child does.
+func (c *trial) delegatedOf(j *job, end *frame, p payload) string {
+	child := c.childOfJob(j)
 	if child == nil {
 		return fmt.Sprintf("it has no child, and ended with %s %s", end.Type, end.Payload)
 	}
@@ -76,7 +91,7 @@ func (c *trial) delegatedOf(j *job, end *frame, p payload) string {
 		}
 	case end.Type != "job.failed":
 		return fmt.Sprintf("the child ended with %s, and it with %s %s", over.Type, end.Type, end.Payload)
-	case over.Type == "job.cancelled" && p.Code != "CANCELLED", over.Type == "job.failed" && p.Code != said.Code:
+	case over.Type == "job.cancelled", p.Code != said.Code:
 		return fmt.Sprintf("the child ended with %s %s, and it with %s", over.Type, over.Payload, end.Payload)
 	}
 	return ""

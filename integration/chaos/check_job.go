@@ -105,7 +105,7 @@ func (c *trial) outcomeOf(j *job, events []*frame) string {
 	p := end.read()
 	switch {
 	case end.Type == "job.cancelled":
-		if !c.cancelAsked(j) && !c.orphaned(j) {
+		if !c.cancelAsked(j) && !c.orphaned(j) && !c.childCancelled(j) {
 			return "cancelled, and nobody asked for that"
 		}
 		return ""

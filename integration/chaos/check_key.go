@@ -43,7 +43,7 @@ func (c *trial) checkKeys() {
 			if f.Type == "job.accepted" {
 				accepted[r.Key] = true
 			}
-			if reason := judgeKey(r, f, keyed[scope{s.Principal, r.Key}], c.refusal(s, f)); reason != "" {
+			if reason := judgeKey(r, f, keyed[scope{s.Principal, r.Key}], c.refusal(s, f), s.refusedKey()); reason != "" {
 				c.blame(Violation{Rule: "ID-3", Client: s.Client, Job: f.JobID, Request: r.ID, Detail: reason})
 			}
 		}
@@ -51,8 +51,9 @@ func (c *trial) checkKeys() {
 	}
 }
 
-// judgeKey says what is wrong with an answer to a keyed request, if anything. j is the key's job.
-func judgeKey(r *Request, f *frame, j *job, refused bool) string {
+// judgeKey says what is wrong with an answer to a keyed request, if anything. j is the key's job, and code that of a refusal because
+// the key is another request's.
+func judgeKey(r *Request, f *frame, j *job, refused bool, code string) string {
 	if r.Key == "" {
 		return ""
 	}
@@ -69,7 +70,7 @@ func judgeKey(r *Request, f *frame, j *job, refused bool) string {
 	case refused && same:
 		return "the same request was refused: " + string(f.Payload)
 	case refused:
-		if f.read().Code != "FAILED_PRECONDITION" {
+		if f.read().Code != code {
 			return "another request was refused with " + f.read().Code
 		}
 		return ""

@@ -45,8 +45,12 @@ func (c *trial) judge() []Violation {
 	}
 	for _, s := range c.sessions {
 		c.checkNumbers(s)
-		c.checkFold(s)
-		c.checkFrames(s)
+		if s.Dialect == dialectHello {
+			c.checkHello(s)
+		} else {
+			c.checkFold(s)
+			c.checkFrames(s)
+		}
 		c.checkAnswers(s)
 		c.checkCancels(s)
 		c.checkSubscriptions(s)
@@ -164,6 +168,10 @@ func (c *trial) hear(s *Session) *testimony {
 	for i := range s.Requests {
 		t.requests[s.Requests[i].ID] = &s.Requests[i]
 	}
+	if s.Dialect == dialectHello {
+		c.hearHello(t)
+		return t
+	}
 	numbered := make(map[uint64]*frame)
 	for _, l := range s.Links {
 		link := make([]*frame, len(l.Frames))
@@ -171,10 +179,8 @@ func (c *trial) hear(s *Session) *testimony {
 		for i, data := range l.Frames {
 			f := decode(data)
 			link[i] = f
-			t.frames = append(t.frames, f)
-			if f.EventSeq > 0 && t.seen[f.EventSeq] == nil {
-				t.seen[f.EventSeq], numbered[f.EventSeq] = data, f
-				t.last = max(t.last, f.EventSeq)
+			if t.note(data, f) {
+				numbered[f.EventSeq] = f
 			}
 		}
 	}
@@ -182,6 +188,17 @@ func (c *trial) hear(s *Session) *testimony {
 		t.counted = append(t.counted, numbered[n])
 	}
 	return t
+}
+
+// note remembers a frame, and tells whether it is the first of its number.
+func (s *testimony) note(data []byte, f *frame) (first bool) {
+	s.frames = append(s.frames, f)
+	if f.EventSeq == 0 || s.seen[f.EventSeq] != nil {
+		return false
+	}
+	s.seen[f.EventSeq] = data
+	s.last = max(s.last, f.EventSeq)
+	return true
 }
 
 // decode reads an envelope; what is none has no type.
@@ -221,7 +238,10 @@ func (c *trial) checkNumbers(s *testimony) {
 // checkFold is I3: the fold of the log is what the client was shown, byte for byte, no less and no more.
 func (c *trial) checkFold(s *testimony) {
 	n := uint64(0)
-	v := c.index.fold(s.ID, func(f view.Frame) bool {
+	v := c.index.fold(s.ID, s.Dialect, func(f view.Frame) bool {
+		if f.Seq == 0 {
+			return true
+		}
 		n = f.Seq
 		want := envelope.AppendSeq(nil, f.Line, f.Seq)
 		switch got, shown := s.seen[n]; {
@@ -232,6 +252,11 @@ func (c *trial) checkFold(s *testimony) {
 		}
 		return true
 	})
+	c.checkEnds(s, v, n)
+}
+
+// checkEnds: nothing was shown that the log has not, whose last number is n, and nothing is watched any more.
+func (c *trial) checkEnds(s *testimony, v *view.View, n uint64) {
 	if v != nil {
 		for job := range v.Watches() {
 			c.blame(Violation{Rule: "I1", Client: s.Client, Job: job, Detail: "a job that the session watches has no end there"})

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -17,6 +16,7 @@ type client struct {
 	notes  *Session
 	token  string // of the principal
 	urls   []string
+	wire   wire
 	work   *work
 	random *rand.Rand
 
@@ -58,37 +58,28 @@ func (c *client) connect(ctx context.Context) error {
 		return err
 	}
 	c.socket, c.silent = s, time.Now()
-	if c.resume == "" {
-		err = c.handshake(ctx, "session.open", "session.accepted", map[string]any{
-			"auth":   map[string]any{"scheme": "bearer", "token": c.token},
-			"client": map[string]any{"kind": "chaos", "version": "1"},
-		})
-	} else {
-		err = c.handshake(ctx, "session.resume", "session.resumed", map[string]any{
-			"resume_token": c.resume, "last_event_seq": c.seq,
-		})
-	}
-	if err != nil {
+	if err = c.handshake(ctx); err != nil {
 		s.close()
 	}
 	return err
 }
 
 // handshake sends the first message and reads its answer.
-func (c *client) handshake(ctx context.Context, say, want string, body any) error {
+func (c *client) handshake(ctx context.Context) error {
 	link := &Link{Edge: edgeName(c.at), From: c.seq}
-	if err := c.socket.send(ctx, message{ID: c.newID(), Type: say, Payload: body}); err != nil {
+	m, want := c.wire.greet(c)
+	if m.ID == "" {
+		m.ID = c.newID()
+	}
+	if err := c.write(ctx, link, &m); err != nil {
 		return err
 	}
 	data, ok := c.socket.next(ctx, c.patience)
 	if !ok {
-		return fmt.Errorf("chaos: no answer to %s", say)
+		return fmt.Errorf("chaos: no answer to %s", m.Type)
 	}
 	link.Frames = append(link.Frames, data)
-	var f frame
-	if err := json.Unmarshal(data, &f); err != nil {
-		return fmt.Errorf("chaos: %w", err)
-	}
+	f := c.wire.hear(data)
 	p := f.read()
 	switch {
 	case f.Type == want:
@@ -105,7 +96,21 @@ func (c *client) handshake(ctx context.Context, say, want string, body any) erro
 		c.mu.Unlock()
 		c.failure.CompareAndSwap(nil, new(string(data)))
 	}
-	return fmt.Errorf("chaos: %s was answered by %s %s", say, f.Type, p.Code)
+	return fmt.Errorf("chaos: %s was answered by %s %s", m.Type, f.Type, p.Code)
+}
+
+// write says a message on a connection.
+func (c *client) write(ctx context.Context, link *Link, m *message) error {
+	text, err := c.wire.write(m)
+	if err != nil {
+		return err
+	}
+	if c.notes.Dialect != "" {
+		c.mu.Lock()
+		link.Sent = append(link.Sent, Sent{After: len(link.Frames), Text: text})
+		c.mu.Unlock()
+	}
+	return c.socket.send(ctx, text)
 }
 
 // serve reads and works until the connection is lost.
@@ -147,8 +152,8 @@ func (c *client) take(data []byte) {
 	c.mu.Lock()
 	c.link.Frames = append(c.link.Frames, data)
 	c.mu.Unlock()
-	var f frame
-	if json.Unmarshal(data, &f) != nil {
+	f := c.wire.hear(data)
+	if f.Type == "" {
 		return // for the judge
 	}
 	if f.EventSeq > 0 {
@@ -158,7 +163,7 @@ func (c *client) take(data []byte) {
 		c.seq = f.EventSeq
 		c.seen.Store(c.seq)
 	}
-	c.learn(&f)
+	c.learn(f)
 }
 
 // send notes a request, and sends it. Pings and acknowledgements are not worth a note.
@@ -177,7 +182,7 @@ func (c *client) send(ctx context.Context, r Request, body any) (id string, err 
 	if r.Answers == "" && isAnswer(r.Type) || r.Stream != "" {
 		m.JobID = r.Job
 	}
-	return r.ID, c.socket.send(ctx, m)
+	return r.ID, c.write(ctx, c.link, &m)
 }
 
 // sendOne is send for a request whose id is of no interest.

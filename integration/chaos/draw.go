@@ -14,18 +14,19 @@ func (c *client) newCall() call {
 	switch n := r.IntN(100); {
 	case n < 18:
 		it = c.leased()
-	case n < 28:
+	case n < 28 && !c.wire.vague(): // the others cannot grant a permission, nor stream
 		it = c.asking()
 	case n < 36:
 		it = c.delegating()
-	case n < 42:
+	case n < 42 && !c.wire.vague():
 		it = call{tool: "collect", arguments: c.arguments(map[string]any{"chunks": 1 + r.IntN(maxFed)})}
 	default:
 		tool, args := plain(r)
 		it = call{tool: tool, arguments: c.arguments(args)}
 	}
 	c.work.count++
-	if r.IntN(3) > 0 && !expires(it.lease) { // a lease that has ended is refused, under a key as well
+	must := c.wire.vague() && sleepsLong(it)           // who does not know of its job cannot cancel it
+	if (r.IntN(3) > 0 || must) && !expires(it.lease) { // a lease that has ended is refused, under a key as well
 		it.key = fmt.Sprintf("key-%s-%d", c.notes.Client, c.work.count)
 	}
 	return it

@@ -29,6 +29,7 @@ type Session struct {
 	Client    string
 	Principal string
 	ID        string // of the session
+	Dialect   string // "" is the open one
 	// Secret is a text that the client puts into its arguments, and that no other principal may ever see.
 	Secret   string
 	Requests []Request
@@ -87,6 +88,15 @@ type Link struct {
 	From uint64
 	// Frames is what was received, in order.
 	Frames [][]byte
+	// Sent is what was said, in order, from the first message on. It is noted of clients of the hello dialect.
+	Sent []Sent
+}
+
+// Sent is a message of a client.
+type Sent struct {
+	// After is how many frames had been received before.
+	After int
+	Text  []byte
 }
 
 // frame is an envelope as a client reads it. It shares nothing with the runtime's own decoder.

@@ -3,6 +3,7 @@ package chaos
 import (
 	"slices"
 
+	"github.com/arcp-nats/arcp/edge/dialect"
 	"github.com/arcp-nats/arcp/edge/view"
 	"github.com/arcp-nats/arcp/record"
 	"github.com/arcp-nats/arcp/subjects"
@@ -37,16 +38,21 @@ func newIndex(log []*record.Record) *index {
 	return x
 }
 
-// fold passes the numbered envelopes of a session, as the runtime's own view makes them of the log, to yield until it
-// returns false. It returns the view at the end, or nil if the log has nothing of the session.
-func (x *index) fold(session string, yield func(view.Frame) bool) (v *view.View) {
+// fold passes the envelopes of a session, as the runtime's own view makes them of the log, to yield until it returns false. Those
+// that the session's dialect does not number have no number. It returns the view at the end, or nil if the log has nothing of
+// the session.
+func (x *index) fold(session, spoken string, yield func(view.Frame) bool) (v *view.View) {
+	d, known := dialect.Named(spoken)
+	if !known {
+		return nil
+	}
 	for _, r := range x.sessions[session] {
 		if v == nil {
-			v = view.New(view.Place{Shard: r.Subject.Shard, Feed: r.Subject.Feed}, 0)
+			v = view.NewOf(d, view.Place{Shard: r.Subject.Shard, Feed: r.Subject.Feed}, 0)
 		}
 		more := true
 		v.Apply(r, func(f view.Frame) {
-			if more && f.Seq > 0 {
+			if more {
 				more = yield(f)
 			}
 		}, x.shown(v, r)...)

@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/coder/websocket"
@@ -83,13 +81,8 @@ type message struct {
 	Payload     any    `json:"payload"`
 }
 
-// send writes an envelope.
-func (s *socket) send(ctx context.Context, m message) error {
-	m.Version, m.Timestamp = "1.1", time.Now().UTC().Format(time.RFC3339Nano)
-	data, err := json.Marshal(&m)
-	if err != nil {
-		return fmt.Errorf("chaos: %w", err)
-	}
+// send writes a message.
+func (s *socket) send(ctx context.Context, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, data)

@@ -27,7 +27,7 @@ type Options struct {
 	// Seed decides the schedule of faults, and what the clients draw.
 	Seed uint64
 	Size Size
-	// Clients is the number of sessions. They belong to three principals.
+	// Clients is the number of sessions. They belong to three principals; every other one speaks the hello dialect.
 	Clients int
 	// Duration is the time in which faults begin; MinGap and MaxGap are the time between two.
 	Duration, MinGap, MaxGap time.Duration
@@ -106,11 +106,15 @@ func (r *run) newClients() []*client {
 		name := "client-" + strconv.Itoa(i+1)
 		principal := principals[i%len(principals)]
 		random := rand.New(rand.NewPCG(r.Seed, uint64(i)+1))
-		clients = append(clients, &client{
+		c := &client{
 			notes: &Session{Client: name, Principal: principal, Secret: "secret-of-" + principal},
 			token: tokenOf(principal), urls: r.cluster.URLs(), work: newWork(work), random: random,
-			at: random.IntN(r.Size.Edges), patience: 2 * silence,
-		})
+			at: random.IntN(r.Size.Edges), patience: 2 * silence, wire: openWire{},
+		}
+		if i%2 == 1 {
+			c.notes.Dialect, c.wire, c.work.chores = dialectHello, newHelloWire(i%4 == 1), []chore{newWatching()}
+		}
+		clients = append(clients, c)
 	}
 	return clients
 }
@@ -223,8 +227,8 @@ func (r *run) unshown(log []*record.Record) (what []string) {
 		id := c.notes.ID
 		c.mu.Unlock()
 		last := uint64(0)
-		v := sorted.fold(id, func(f view.Frame) bool {
-			last = f.Seq
+		v := sorted.fold(id, c.notes.Dialect, func(f view.Frame) bool {
+			last = max(last, f.Seq)
 			return true
 		})
 		if v != nil && v.WatchCount() > 0 {

@@ -211,7 +211,10 @@ func (s *scene) show() {
 	for _, who := range s.e.Sessions {
 		var all [][]byte
 		var first [][]byte // as all was shown at first: with credentials
-		log.fold(who.ID, func(f view.Frame) bool {
+		log.fold(who.ID, who.Dialect, func(f view.Frame) bool {
+			if f.Seq == 0 {
+				return true
+			}
 			data := envelope.AppendSeq(nil, f.Line, f.Seq)
 			all = append(all, data)
 			e := decode(data)

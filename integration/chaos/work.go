@@ -33,6 +33,7 @@ type work struct {
 	calls  map[string]call        // by message id, until answered
 	asked  map[string]pendingCall // keyed calls without an answer, by key
 	open   map[string]bool        // jobs of the session that have not ended
+	others map[string]bool        // jobs that the session has subscribed to
 	doomed map[string]time.Time   // those of them that never end by themselves; when to cancel next
 	feeds  map[string]int         // chunks to stream to the job that a message asks for, by message id
 	count  int                    // of invocations
@@ -48,7 +49,7 @@ type pendingCall struct {
 func newWork(s *shared) *work {
 	return &work{
 		shared: s, calls: make(map[string]call), asked: make(map[string]pendingCall),
-		feeds: make(map[string]int), open: make(map[string]bool), doomed: make(map[string]time.Time), chores: newChores(),
+		feeds: make(map[string]int), open: make(map[string]bool), others: make(map[string]bool), doomed: make(map[string]time.Time), chores: newChores(),
 	}
 }
 
@@ -126,6 +127,9 @@ func latest[T any](random *rand.Rand, list []T) (one T, ok bool) {
 
 // asked remembers a request that was sent.
 func (c *client) asked(r *Request) {
+	if r.Type == "job.subscribe" {
+		c.work.others[r.Job] = true
+	}
 	if r.Type != "tool.invoke" {
 		return
 	}
@@ -166,6 +170,8 @@ func (c *client) learn(f *frame) {
 			}
 			w.shared.accepted(c.notes.Principal, it, f.JobID)
 		}
+	case f.Type == "job.started" && c.wire.vague() && !w.others[f.JobID]: // the acceptance may be lost
+		w.open[f.JobID] = true
 	case f.terminal():
 		delete(w.open, f.JobID)
 		delete(w.doomed, f.JobID)
@@ -176,6 +182,11 @@ func (c *client) learn(f *frame) {
 			}
 		}
 	}
+}
+
+// can tells whether a client can give a job what it waits for.
+func (c *client) can(it call) bool {
+	return !c.wire.vague() || it.tool != "ask" && it.tool != "collect"
 }
 
 // sleepsLong tells whether a job never ends by itself, or waits for one that does not.
@@ -229,7 +240,7 @@ func (c *client) act(ctx context.Context) bool {
 		}
 		return c.invoke(ctx, it) == nil
 	case n < 68: // a retry of an own key or of another session's
-		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok {
+		if it, ok := c.work.shared.key(c.random, c.notes.Principal); ok && c.can(it) {
 			return c.invoke(ctx, it) == nil
 		}
 	case n < 71: // the key for something else
