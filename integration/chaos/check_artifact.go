@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // stored is an artifact, as the answer to its put says.
@@ -66,6 +67,21 @@ func fetchedRight(s *testimony, r *Request, f *frame, what stored, released bool
 		return ""
 	}
 	return fmt.Sprintf("%s of %s was answered by %s %s", r.Type, r.Artifact, f.Type, f.Payload)
+}
+
+// releasedSince tells whether an answer says that there is no such artifact where the log has one that a session of the principal
+// asked to release: it went between the answer and its delivery.
+func (c *trial) releasedSince(s *testimony, got, want []byte) bool {
+	shown, logged := decode(got), decode(want)
+	if shown.Type != "nack" || shown.read().Code != "NOT_FOUND" || logged.Type != "artifact.put" || shown.ID != logged.ID || shown.CorrelationID != logged.CorrelationID {
+		return false
+	}
+	asked := s.requests[logged.CorrelationID]
+	return asked != nil && slices.ContainsFunc(c.sessions, func(other *testimony) bool {
+		return other.Principal == s.Principal && slices.ContainsFunc(other.Requests, func(r Request) bool {
+			return r.Type == "artifact.release" && r.Artifact == asked.Artifact
+		})
+	})
 }
 
 // sameFetched tells whether two artifact.puts are the same but for the content, which is not in the log.

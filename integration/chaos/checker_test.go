@@ -24,18 +24,31 @@ func TestCheckFindsNothingInAnHonestRun(t *testing.T) {
 	require.Empty(t, Check(s.e))
 }
 
+// TestCheckKnowsThatContentGoes: an artifact that was released after it was fetched may be gone when it is to be shown.
+func TestCheckKnowsThatContentGoes(t *testing.T) {
+	s := newScene(t)
+	s.honest()
+	s.ask(aliceTwo, Request{ID: "msg_release", Type: "artifact.release", Artifact: "art_1"})
+	s.show()
+	s.lose(aliceTwo)
+	for _, v := range Check(s.e) {
+		require.NotEqual(t, "I3", v.Rule, v.Detail)
+	}
+}
+
 // TestCheckFinds feeds the judge each kind of failure by hand.
 func TestCheckFinds(t *testing.T) {
 	finds(t, map[string]failure{
-		"a process that did not stop":    {rule: "I8", detail: "edge-1", seen: func(s *scene) { s.e.BadStops = []string{"edge-1"} }},
-		"a gap":                          {rule: "I2", detail: "number 12 came where 11", seen: func(s *scene) { s.drop(aliceOne, 1, 1) }},
-		"a gap at the end":               {rule: "I2", detail: "number 21 was never shown", seen: func(s *scene) { s.forget(aliceOne) }},
-		"a repeat":                       {rule: "I2", detail: "number 12 came where 13", seen: func(s *scene) { s.repeat(aliceOne, 1, 2) }},
-		"numbers in another order":       {rule: "I2", detail: "number 3 came where 2", seen: func(s *scene) { s.swap(aliceOne, 2, 2, 3) }},
-		"a resume from the wrong number": {rule: "I2", detail: "number 11 came where 1", seen: func(s *scene) { s.e.Sessions[aliceOne].Links[1].From = 0 }},
-		"other bytes in a replay":        {rule: "I2", detail: "number 3 was shown as", seen: func(s *scene) { s.rewrite(aliceOne, 2, 3, `"type"`, ` "type"`) }},
-		"other bytes than the log's":     {rule: "I3", detail: "and the log says", seen: func(s *scene) { s.rewriteAll(aliceOne, "job_echo", `"n":1`, `"n":7`) }},
-		"more than the log has":          {rule: "log first", detail: "the log ends at", seen: func(s *scene) { s.e.Log = s.e.Log[:len(s.e.Log)-1] }},
+		"a process that did not stop":       {rule: "I8", detail: "edge-1", seen: func(s *scene) { s.e.BadStops = []string{"edge-1"} }},
+		"a gap":                             {rule: "I2", detail: "number 12 came where 11", seen: func(s *scene) { s.drop(aliceOne, 1, 1) }},
+		"a gap at the end":                  {rule: "I2", detail: "number 21 was never shown", seen: func(s *scene) { s.forget(aliceOne) }},
+		"a repeat":                          {rule: "I2", detail: "number 12 came where 13", seen: func(s *scene) { s.repeat(aliceOne, 1, 2) }},
+		"numbers in another order":          {rule: "I2", detail: "number 3 came where 2", seen: func(s *scene) { s.swap(aliceOne, 2, 2, 3) }},
+		"a resume from the wrong number":    {rule: "I2", detail: "number 11 came where 1", seen: func(s *scene) { s.e.Sessions[aliceOne].Links[1].From = 0 }},
+		"other bytes in a replay":           {rule: "I2", detail: "number 3 was shown as", seen: func(s *scene) { s.rewrite(aliceOne, 2, 3, `"type"`, ` "type"`) }},
+		"other bytes than the log's":        {rule: "I3", detail: "and the log says", seen: func(s *scene) { s.rewriteAll(aliceOne, "job_echo", `"n":1`, `"n":7`) }},
+		"content gone that nobody released": {rule: "I3", detail: "artifact.put", seen: func(s *scene) { s.lose(aliceTwo) }},
+		"more than the log has":             {rule: "log first", detail: "the log ends at", seen: func(s *scene) { s.e.Log = s.e.Log[:len(s.e.Log)-1] }},
 		"a job that is not in the log": {rule: "log first", detail: "not in the log", log: func(s *scene) {
 			s.ask(bobOne, Request{ID: "msg_ghost", Type: "tool.invoke", Tool: "echo"})
 			s.reply(bobOne, "job.accepted", "msg_ghost", map[string]any{"job_id": "job_ghost"}, "", "job_ghost")

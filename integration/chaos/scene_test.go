@@ -318,3 +318,15 @@ func (s *scene) honest() {
 	s.started(bobOne, "job_lost", 3)
 	s.said(bobOne, "job_lost", 3, "job.failed", map[string]any{"code": "ABORTED", "message": "used up"})
 }
+
+// lose makes a session hear that artifacts are gone where it was sent them.
+func (s *scene) lose(session int) {
+	for _, l := range s.e.Sessions[session].Links {
+		for i, data := range l.Frames {
+			if e := decode(data); e.Type == "artifact.put" {
+				l.Frames[i] = fmt.Appendf(nil, `{"event_seq":%d,"arcp":"1.1","id":%q,"type":"nack","session_id":%q,"correlation_id":%q,"payload":{"code":"NOT_FOUND"}}`,
+					e.EventSeq, e.ID, e.SessionID, e.CorrelationID)
+			}
+		}
+	}
+}
