@@ -208,11 +208,11 @@ func (s *Session) say(l *link, t envelope.Type, payload any) error {
 // hear reads one envelope before the session's own reader runs.
 func (s *Session) hear(l *link) (*envelope.Envelope, error) {
 	for {
-		raw, err := l.read()
+		m, err := l.read()
 		if err != nil {
 			return nil, err
 		}
-		if e, _ := s.decode(raw); e != nil {
+		if e, _ := s.decode(m); e != nil {
 			return e, nil
 		}
 	}

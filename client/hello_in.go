@@ -9,20 +9,20 @@ import (
 )
 
 // in implements [wire]. A message that cannot be read still has its number.
-func (w *helloWire) in(text []byte) [][]byte {
+func (w *helloWire) in(text []byte) (*envelope.Envelope, bool) {
 	f, err := hello.Decode(text)
 	if err != nil {
-		return [][]byte{text}
+		return nil, true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.hear(f)
 	if e == nil {
 		if f.EventSeq == 0 {
-			return nil
+			return nil, false
 		}
 		if e, err = envelope.New(envelope.TypeEventEmit, &envelope.EventEmit{Name: string(f.Type), Data: f.Payload}); err != nil {
-			return nil
+			return nil, true
 		}
 	}
 	e.ID, e.SessionID, e.EventSeq = envelope.MessageID(f.ID), envelope.SessionID(f.SessionID), f.EventSeq
@@ -32,11 +32,7 @@ func (w *helloWire) in(text []byte) [][]byte {
 	if e.CorrelationID == "" && e.JobID != "" {
 		e.CorrelationID = w.invokes[e.JobID]
 	}
-	frame, err := e.Encode()
-	if err != nil {
-		return nil
-	}
-	return [][]byte{frame}
+	return e, true
 }
 
 // made is an envelope of our own; nil if it cannot be made.

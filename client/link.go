@@ -19,7 +19,6 @@ type link struct {
 	ws    *websocket.Conn
 	epoch int // from 1, rising with each connection of the session
 	wire  wire
-	heard [][]byte // envelopes that were read and not returned yet
 
 	// fence is the id of a message whose answer is numbered, and so comes after the whole replay; "" when there is
 	// nothing to wait for. It belongs to the reader once the writer runs.
@@ -66,25 +65,22 @@ func (l *link) alive() {
 	_ = l.ws.SetReadDeadline(time.Now().Add(2 * l.keepAlive))
 }
 
-// read returns the next envelope: a text frame, or what it stands for. Binary frames are ignored (open dialect 1.4).
-func (l *link) read() ([]byte, error) {
+// read returns the next message. Binary frames are ignored (open dialect 1.4).
+func (l *link) read() (message, error) {
 	for {
-		if len(l.heard) > 0 {
-			frame := l.heard[0]
-			l.heard = l.heard[1:]
-			return frame, nil
-		}
 		l.alive() // silence begins here: the reader may have been away, with frames waiting for it
 		kind, data, err := l.ws.ReadMessage()
 		if err != nil {
-			return nil, err
+			return message{}, err
 		}
 		switch {
 		case kind != websocket.TextMessage:
 		case l.wire == nil:
-			return data, nil
+			return message{raw: data}, nil
 		default:
-			l.heard = l.wire.in(data)
+			if e, ok := l.wire.in(data); ok {
+				return message{raw: data, e: e}, nil
+			}
 		}
 	}
 }

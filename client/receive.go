@@ -13,19 +13,19 @@ import (
 // receiveAll handles what comes over l, in order, until l ends.
 func (s *Session) receiveAll(l *link) error {
 	for {
-		raw, err := l.read()
+		m, err := l.read()
 		if err != nil {
 			return err
 		}
-		if err := s.receive(l, raw); err != nil {
+		if err := s.receive(l, m); err != nil {
 			return fatalError{err}
 		}
 	}
 }
 
 // receive handles one frame. An error ends the session.
-func (s *Session) receive(l *link, raw []byte) error {
-	e, seq := s.decode(raw)
+func (s *Session) receive(l *link, m message) error {
+	e, seq := s.decode(m)
 	if seq > 0 {
 		if fresh, err := s.count(seq); err != nil || !fresh {
 			return err
@@ -53,14 +53,25 @@ func (s *Session) receive(l *link, raw []byte) error {
 	case envelope.TypeSessionEvicted:
 		return s.evicted(e)
 	default:
-		s.dispatch(e, len(raw))
+		s.dispatch(e, len(m.raw))
 	}
 	return nil
 }
 
 // decode reads a frame and shows it to the hook. A frame that this client does not know still has its number, since a
 // later edge may send types that are new.
-func (s *Session) decode(raw []byte) (e *envelope.Envelope, seq uint64) {
+func (s *Session) decode(m message) (e *envelope.Envelope, seq uint64) {
+	raw := m.raw
+	if e = m.e; e != nil {
+		if s.cfg.OnEnvelope == nil {
+			return e, e.EventSeq
+		}
+		raw, err := e.Encode()
+		if err == nil {
+			s.cfg.OnEnvelope(raw, e)
+		}
+		return e, e.EventSeq
+	}
 	e, err := envelope.DecodeWith(raw, envelope.Limits{MaxBytes: s.cfg.MaxMessageBytes, MaxKeys: s.cfg.MaxMessageBytes}, s.Speaks)
 	if err != nil {
 		e = nil

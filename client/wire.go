@@ -23,8 +23,14 @@ const (
 type wire interface {
 	// out returns the message for an encoded envelope, nil if there is nothing to be said. An error ends the connection.
 	out(frame []byte) ([]byte, error)
-	// in returns the encoded envelopes that a message stands for.
-	in(text []byte) [][]byte
+	// in returns the envelope that a message stands for, nil if it is to be read as one; false for none.
+	in(text []byte) (e *envelope.Envelope, ok bool)
+}
+
+// message is one that was received: an encoded envelope, or what e says it stands for.
+type message struct {
+	raw []byte
+	e   *envelope.Envelope
 }
 
 // newWire returns the wire of a session, nil for the open dialect, in which envelopes are messages.

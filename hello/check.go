@@ -46,7 +46,7 @@ func Check(text []byte) error {
 		return fmt.Errorf("type %s is none that a runtime sends", f.Type)
 	case f.EventSeq > 0 && !f.Type.Counted():
 		return fmt.Errorf("16: %s has an event_seq", f.Type)
-	case f.TraceID != "" && !traceID.MatchString(f.TraceID):
+	case f.TraceID != "" && !IsTraceID(f.TraceID):
 		return fmt.Errorf("10: trace_id is %q", f.TraceID)
 	case f.SessionID == "" && f.Type != TypeError:
 		return fmt.Errorf("6: %s without session_id", f.Type)
@@ -65,7 +65,6 @@ func Check(text []byte) error {
 
 var (
 	wholeNumber = regexp.MustCompile(`^[1-9][0-9]*$`)
-	traceID     = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
 var memberKinds = map[string]jsontext.Kind{

@@ -10,8 +10,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	jsonv2 "github.com/go-json-experiment/json"
-
-	"github.com/arcp-nats/arcp/envelope"
 )
 
 // MaxFrameBytes bounds a frame that a runtime sends: the strictest client reads 1 MiB, and a little is left for what stands
@@ -62,51 +60,12 @@ type Frame struct {
 	EventSeq   uint64
 	Extensions json.RawMessage
 	Payload    json.RawMessage
-}
 
-// wire is a frame as JSON has it.
-type wire struct {
-	ARCP       string         `json:"arcp"`
-	ID         string         `json:"id"`
-	Type       Type           `json:"type"`
-	SessionID  string         `json:"session_id,omitzero"`
-	JobID      string         `json:"job_id,omitzero"`
-	TraceID    string         `json:"trace_id,omitzero"`
-	EventSeq   uint64         `json:"event_seq,omitzero"`
-	Extensions jsontext.Value `json:"extensions,omitzero"`
-	Payload    jsontext.Value `json:"payload,omitzero"`
+	written bool // Payload was written here, so that it is JSON
 }
-
-// Encode writes the frame. The error is one of a payload that is no JSON.
-func (f *Frame) Encode() ([]byte, error) {
-	w := wire{
-		ARCP: envelope.ProtocolVersion, ID: f.ID, Type: f.Type, SessionID: f.SessionID, JobID: f.JobID, TraceID: f.TraceID,
-		EventSeq: f.EventSeq, Extensions: jsontext.Value(f.Extensions), Payload: jsontext.Value(f.Payload),
-	}
-	if w.Payload == nil {
-		w.Payload = jsontext.Value("{}")
-	}
-	text, err := jsonv2.Marshal(&w, writing)
-	if err != nil {
-		return nil, fmt.Errorf("hello: %s cannot be written: %w", f.Type, err)
-	}
-	return text, nil
-}
-
-// writing lets text that is no UTF-8 be written with replacement characters.
-var writing = jsonv2.JoinOptions(jsontext.AllowInvalidUTF8(true))
 
 // reading takes what clients send: a member that comes twice is the last one, as most libraries have it.
 var reading = jsonv2.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
-// New makes a frame with a fresh id.
-func New(t Type, payload any) (*Frame, error) {
-	raw, err := jsonv2.Marshal(payload, writing)
-	if err != nil {
-		return nil, fmt.Errorf("hello: payload of %s: %w", t, err)
-	}
-	return &Frame{ID: string(envelope.NewMessageID()), Type: t, Payload: raw}, nil
-}
 
 // Decode reads a frame. Unknown members are ignored (rule 111). A frame that is none gives what could be read of it, with the
 // error.
@@ -171,7 +130,17 @@ func DecodePayload[T any](f *Frame) (*T, error) {
 }
 
 // IsTraceID reports whether a text can stand in trace_id (annex A, 10).
-func IsTraceID(text string) bool { return traceID.MatchString(text) }
+func IsTraceID(text string) bool {
+	if len(text) != 32 {
+		return false
+	}
+	for _, c := range []byte(text) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
 
 // readText reads a string, and is false for anything else that is there.
 func readText(raw jsontext.Value, into *string) bool {

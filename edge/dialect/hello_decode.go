@@ -85,13 +85,13 @@ func clipName(s string) string { return s[:min(len(s), 64)] }
 
 var (
 	uuid        = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	hexTrace    = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	traceParent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$`)
 )
 
 // traceOf is rule 103: a trace id, also of a whole traceparent; "" for anything else.
 func traceOf(text string) string {
-	if hexTrace.MatchString(text) {
+	switch {
+	case text == "", hello.IsTraceID(text):
 		return text
 	}
 	if m := traceParent.FindStringSubmatch(text); m != nil {

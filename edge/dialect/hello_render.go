@@ -96,15 +96,16 @@ func answersSubmit(e *envelope.Envelope, loose bool) bool {
 // write encodes what is said because of an envelope. Of several messages the later ones get ids of their own; what is numbered has
 // the same id whatever is said beside it, and wherever a resume begins (rule 26).
 func write(e *envelope.Envelope, s *said, session string, seq uint64, nth int) ([]byte, error) {
-	f, err := hello.New(s.typ, s.payload)
+	id := string(e.ID)
+	switch {
+	case id == "":
+		id = string(envelope.NewMessageID())
+	case nth > 0:
+		id += "_" + string(rune('a'+nth%26))
+	}
+	f, err := hello.NewWithID(id, s.typ, s.payload)
 	if err != nil {
 		return nil, err
-	}
-	if e.ID != "" {
-		f.ID = string(e.ID)
-		if nth > 0 {
-			f.ID += "_" + string(rune('a'+nth%26))
-		}
 	}
 	f.EventSeq, f.TraceID = seq, traceOf(e.TraceID)
 	if !s.bare {
