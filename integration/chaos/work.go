@@ -184,9 +184,10 @@ func (c *client) learn(f *frame) {
 	}
 }
 
-// can tells whether a client can give a job what it waits for.
+// can tells whether a client can ask for a job that another one asks for: whether it can give the job what that waits for, and
+// does not have to know of it to cancel it.
 func (c *client) can(it call) bool {
-	return !c.wire.vague() || it.tool != "ask" && it.tool != "collect"
+	return !c.wire.vague() || it.tool != "ask" && it.tool != "collect" && !sleepsLong(it)
 }
 
 // sleepsLong tells whether a job never ends by itself, or waits for one that does not.
