@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/arcp-nats/arcp/envelope"
 	"github.com/arcp-nats/arcp/hello"
 )
@@ -21,7 +23,7 @@ func (w *helloWire) in(text []byte) (*envelope.Envelope, bool) {
 		if f.EventSeq == 0 {
 			return nil, false
 		}
-		if e, err = envelope.New(envelope.TypeEventEmit, &envelope.EventEmit{Name: string(f.Type), Data: f.Payload}); err != nil {
+		if e, err = envelope.NewWithID("", envelope.TypeEventEmit, &envelope.EventEmit{Name: string(f.Type), Data: f.Payload}); err != nil {
 			return nil, true
 		}
 	}
@@ -35,9 +37,9 @@ func (w *helloWire) in(text []byte) (*envelope.Envelope, bool) {
 	return e, true
 }
 
-// made is an envelope of our own; nil if it cannot be made.
+// made is an envelope that gets its message's id later; nil if it cannot be made.
 func made(typ envelope.Type, payload any) *envelope.Envelope {
-	e, err := envelope.New(typ, payload)
+	e, err := envelope.NewWithID("", typ, payload)
 	if err != nil {
 		return nil
 	}
@@ -299,7 +301,7 @@ func (w *helloWire) status(f *hello.Frame, p *hello.Event) *envelope.Envelope {
 
 func body[T any](p *hello.Event) (*T, error) {
 	into := new(T)
-	if err := json.Unmarshal(p.Body, into); err != nil {
+	if err := jsonv2.Unmarshal(p.Body, into); err != nil {
 		return nil, err
 	}
 	return into, nil

@@ -47,12 +47,15 @@ type Envelope struct {
 // payload is a payload struct or a pointer to one; nil is the empty payload.
 // It fails if the payload cannot be written as a JSON object. Text that is no
 // valid UTF-8 is written with replacement characters.
-func New(t Type, payload any) (*Envelope, error) {
+func New(t Type, payload any) (*Envelope, error) { return NewWithID(NewMessageID(), t, payload) }
+
+// NewWithID is New for an envelope that has an id, of the current time too.
+func NewWithID(id MessageID, t Type, payload any) (*Envelope, error) {
 	raw, err := encodePayload(payload)
 	if err != nil {
 		return nil, fmt.Errorf("envelope: payload of %s: %w", t, err)
 	}
-	return &Envelope{ID: NewMessageID(), Timestamp: Now(), Type: t, Payload: raw}, nil
+	return &Envelope{ID: id, Timestamp: Now(), Type: t, Payload: raw}, nil
 }
 
 // Priority orders traffic between jobs and streams: low < normal < high <

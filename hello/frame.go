@@ -1,16 +1,6 @@
 package hello
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
-
-	jsonv2 "github.com/go-json-experiment/json"
-)
+import "encoding/json"
 
 // MaxFrameBytes bounds a frame that a runtime sends: the strictest client reads 1 MiB, and a little is left for what stands
 // between the two (annex A, 18).
@@ -64,71 +54,6 @@ type Frame struct {
 	written bool // Payload was written here, so that it is JSON
 }
 
-// reading takes what clients send: a member that comes twice is the last one, as most libraries have it.
-var reading = jsonv2.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-
-// Decode reads a frame. Unknown members are ignored (rule 111). A frame that is none gives what could be read of it, with the
-// error.
-func Decode(text []byte) (*Frame, error) {
-	var w struct {
-		ID         jsontext.Value `json:"id"`
-		Type       jsontext.Value `json:"type"`
-		SessionID  jsontext.Value `json:"session_id"`
-		JobID      jsontext.Value `json:"job_id"`
-		TraceID    jsontext.Value `json:"trace_id"`
-		EventSeq   jsontext.Value `json:"event_seq"`
-		Extensions jsontext.Value `json:"extensions"`
-		Payload    jsontext.Value `json:"payload"`
-	}
-	if jsontext.Value(text).Kind() != '{' || jsonv2.Unmarshal(text, &w, reading) != nil {
-		return new(Frame), errors.New("not a JSON object")
-	}
-	f := &Frame{Extensions: json.RawMessage(w.Extensions), Payload: json.RawMessage(w.Payload)}
-	var typ string
-	for _, member := range []struct {
-		name string
-		raw  jsontext.Value
-		into *string
-	}{
-		{"id", w.ID, &f.ID},
-		{"type", w.Type, &typ},
-		{"session_id", w.SessionID, &f.SessionID},
-		{"job_id", w.JobID, &f.JobID},
-		{"trace_id", w.TraceID, &f.TraceID},
-	} {
-		if !readText(member.raw, member.into) {
-			return f, errors.New(member.name + ": has the wrong type")
-		}
-		f.Type = Type(typ)
-	}
-	if len(w.EventSeq) > 0 && w.EventSeq.Kind() != 'n' && jsonv2.Unmarshal(w.EventSeq, &f.EventSeq, reading) != nil {
-		return f, errors.New("event_seq: has the wrong type")
-	}
-	switch {
-	case f.ID == "":
-		return f, errors.New("id: missing")
-	case f.Type == "":
-		return f, errors.New("type: missing")
-	}
-	return f, nil
-}
-
-// DecodePayload reads the payload of a frame as a T. The error names the member.
-func DecodePayload[T any](f *Frame) (*T, error) {
-	into := new(T)
-	if len(f.Payload) == 0 {
-		return into, nil
-	}
-	err := jsonv2.Unmarshal(f.Payload, into, reading)
-	if err == nil {
-		return into, nil
-	}
-	if at := (*jsonv2.SemanticError)(nil); errors.As(err, &at) && at.JSONPointer != "" {
-		return into, fmt.Errorf("payload%s: has the wrong type", string(at.JSONPointer))
-	}
-	return into, errors.New("payload: has the wrong type")
-}
-
 // IsTraceID reports whether a text can stand in trace_id (annex A, 10).
 func IsTraceID(text string) bool {
 	if len(text) != 32 {
@@ -140,16 +65,4 @@ func IsTraceID(text string) bool {
 		}
 	}
 	return true
-}
-
-// readText reads a string, and is false for anything else that is there.
-func readText(raw jsontext.Value, into *string) bool {
-	switch {
-	case len(raw) == 0, raw.Kind() == 'n':
-		return true
-	case raw.Kind() == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw):
-		*into = string(raw[1 : len(raw)-1])
-		return true
-	}
-	return jsonv2.Unmarshal(raw, into, reading) == nil
 }

@@ -31,11 +31,11 @@ func (c *helloCodec) Decode(text []byte, lim envelope.Limits, _ func(string) boo
 	if err != nil {
 		return nil, badFrame(f, envelope.CodeOf(err), errorMessage(err))
 	}
-	e, err := envelope.New(said.typ, said.payload)
+	e, err := envelope.NewWithID(messageID(f.ID), said.typ, said.payload)
 	if err != nil {
 		return nil, badFrame(f, envelope.CodeInvalidRequest, "payload: cannot be read")
 	}
-	e.ID, e.TraceID, e.IdempotencyKey = messageID(f.ID), traceOf(f.TraceID), said.key
+	e.TraceID, e.IdempotencyKey = traceOf(f.TraceID), said.key
 	return e, nil
 }
 
