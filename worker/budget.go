@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cenkalti/backoff/v5"
@@ -51,17 +53,47 @@ func (j *Job) Charge(ctx context.Context, name string, amount envelope.Amount) e
 	case amount.Currency == "":
 		return envelope.Errorf(envelope.CodeInvalidArgument, "charge: currency must not be empty")
 	}
+	return j.spend(ctx, func(b *lease.Budget) ([]line, error) {
+		left, budgeted, err := b.Charge(amount)
+		if err != nil {
+			return nil, err
+		}
+		metric := &envelope.Metric{Name: name, Value: amount.Value.Float64(), Unit: amount.Currency}
+		return j.chargeLines(metric, amount, left.Value.Float64(), budgeted, budgeted)
+	})
+}
+
+// isCost reports whether a metric says what something has cost.
+func isCost(name string) bool {
+	return strings.HasPrefix(name, "cost.") && name != envelope.MetricBudgetRemaining
+}
+
+// meter says a metric of what something has cost, and takes it off the budget if that bounds the unit.
+func (j *Job) meter(ctx context.Context, metric *envelope.Metric) error {
+	bounds := lease.NewBudget(j.inv.lease)
+	if !bounds.Bounds(metric.Unit) {
+		return j.say(ctx, envelope.TypeMetric, metric)
+	}
+	millionths := math.Round(metric.Value * 1e6)
+	if millionths < 0 || millionths >= math.MaxInt64 {
+		return envelope.Errorf(envelope.CodeInvalidArgument, "metric %s: %v is no cost", metric.Name, metric.Value)
+	}
+	amount := envelope.Amount{Currency: metric.Unit, Value: envelope.DecimalFromMillionths(int64(millionths))}
+	return j.spend(ctx, func(b *lease.Budget) ([]line, error) {
+		left, budgeted, tell := b.Meter(amount)
+		return j.chargeLines(metric, amount, left, budgeted, tell)
+	})
+}
+
+// spend takes something off the budget, says so, and returns when that is in the log.
+func (j *Job) spend(ctx context.Context, take func(*lease.Budget) ([]line, error)) error {
 	j.spending.mu.Lock()
 	defer j.spending.mu.Unlock()
 	if err := j.readSpent(ctx); err != nil {
 		return err
 	}
 	before := j.spending.budget.Clone()
-	left, budgeted, err := j.spending.budget.Charge(amount)
-	if err != nil {
-		return err
-	}
-	lines, err := j.chargeLines(name, amount, left, budgeted)
+	lines, err := take(&j.spending.budget)
 	if err == nil {
 		err = contextCause(ctx)
 	}
@@ -80,8 +112,9 @@ func (j *Job) Charge(ctx context.Context, name string, amount envelope.Amount) e
 	return j.checkCurrent(ctx)
 }
 
-// chargeLines is what is said of a charge. The mark stands first: what is spent is spent, also if the rest is lost.
-func (j *Job) chargeLines(name string, amount, left envelope.Amount, budgeted bool) (lines []line, err error) {
+// chargeLines is what is said of a charge, and, if tell says so, of what is left. The mark stands first: what is spent is spent,
+// also if the rest is lost.
+func (j *Job) chargeLines(metric *envelope.Metric, amount envelope.Amount, left float64, budgeted, tell bool) (lines []line, err error) {
 	say := func(typ envelope.Type, payload any) {
 		if err != nil {
 			return
@@ -94,9 +127,9 @@ func (j *Job) chargeLines(name string, amount, left envelope.Amount, budgeted bo
 	if budgeted {
 		say(typeCharged, charged{Amounts: []envelope.Amount{amount}})
 	}
-	say(envelope.TypeMetric, &envelope.Metric{Name: name, Value: amount.Value.Float64(), Unit: amount.Currency})
-	if budgeted {
-		say(envelope.TypeMetric, &envelope.Metric{Name: envelope.MetricBudgetRemaining, Value: left.Value.Float64(), Unit: left.Currency})
+	say(envelope.TypeMetric, metric)
+	if tell {
+		say(envelope.TypeMetric, &envelope.Metric{Name: envelope.MetricBudgetRemaining, Value: left, Unit: amount.Currency})
 	}
 	return lines, err
 }

@@ -183,6 +183,12 @@ func (j *Job) Log(ctx context.Context, level envelope.LogLevel, message string, 
 
 // Metric reports one measured value. Open dialect 3.11 reserves some names.
 // dims is any value that encodes as JSON, nil for none.
+//
+// A metric that begins with cost. says what something has cost that was bought
+// already: if the lease has a budget of its unit, that is lowered, also below
+// zero, and Metric is as [Job.Charge] then, but for that nothing is refused
+// except a negative value (INVALID_ARGUMENT). [Job.Authorize] fails once nothing
+// is left. What is left is told at first, then every twentieth of the whole.
 func (j *Job) Metric(ctx context.Context, name string, value float64, unit string, dims any) error {
 	switch {
 	case name == "":
@@ -194,7 +200,11 @@ func (j *Job) Metric(ctx context.Context, name string, value float64, unit strin
 	if err != nil {
 		return err
 	}
-	return j.say(ctx, envelope.TypeMetric, &envelope.Metric{Name: name, Value: value, Unit: unit, Dims: raw})
+	metric := &envelope.Metric{Name: name, Value: value, Unit: unit, Dims: raw}
+	if isCost(name) {
+		return j.meter(ctx, metric)
+	}
+	return j.say(ctx, envelope.TypeMetric, metric)
 }
 
 func optional(what string, value any) (json.RawMessage, error) {

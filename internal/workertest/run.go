@@ -34,8 +34,13 @@ type Outcome struct {
 // arguments (JSON) and trace "trace-1". The handler's context ends with ctx and
 // its cause. Run fails if the arguments make no job, not if the handler fails.
 func Run(ctx context.Context, handler worker.Handler, arguments string) (out Outcome, err error) {
+	return RunLeased(ctx, handler, arguments, nil)
+}
+
+// RunLeased is Run for a job with a lease.
+func RunLeased(ctx context.Context, handler worker.Handler, arguments string, lease *envelope.Lease) (out Outcome, err error) {
 	out.Session, out.Job = envelope.NewSessionID(), envelope.NewJobID()
-	invoke, err := envelope.New(envelope.TypeToolInvoke, &envelope.ToolInvoke{Tool: "tool", Arguments: json.RawMessage(arguments)})
+	invoke, err := envelope.New(envelope.TypeToolInvoke, &envelope.ToolInvoke{Tool: "tool", Arguments: json.RawMessage(arguments), LeaseRequest: lease})
 	if err != nil {
 		return out, err
 	}
@@ -178,7 +183,10 @@ func (b *oneJob) events() (list []string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.lines {
-		if l.typ != envelope.TypeLog && l.typ != envelope.TypeJobProgress {
+		switch l.typ {
+		case envelope.TypeLog, envelope.TypeJobProgress, envelope.TypeMetric, envelope.TypeEventEmit, envelope.TypeToolResult,
+			envelope.TypeToolError, envelope.TypeStreamChunk:
+		default:
 			continue
 		}
 		env, err := envelope.Decode(l.body, envelope.DefaultLimits())
@@ -206,6 +214,12 @@ func (b *oneJob) events() (list []string, err error) {
 				total = fmt.Sprint(*p.Total)
 			}
 			list = append(list, fmt.Sprintf("progress %v/%s %s", p.Current, total, p.Units))
+		default:
+			text := fmt.Sprintf("%s %s", l.typ, env.Payload)
+			if call := env.ExtensionText(envelope.CallIDExtension); call != "" {
+				text += " of " + call
+			}
+			list = append(list, text)
 		}
 	}
 	return list, nil

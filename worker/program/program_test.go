@@ -3,6 +3,7 @@ package program_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -101,6 +102,40 @@ func TestLinesBecomeEvents(t *testing.T) {
 		`log info {broken`,
 		`log info `,
 		`log info no newline`,
+	}, out.Events)
+}
+
+// TestCallsAndCosts: what the lease allows and what it does not, and what it has cost.
+func TestCallsAndCosts(t *testing.T) {
+	spec, err := program.Parse("tool=" + sh(`
+		echo '{"tool_call":{"tool":"search.web","args":{"q":"a"},"call_id":"c1"}}'
+		echo '{"tool_result":{"call_id":"c1","result":{"hits":3}}}'
+		echo '{"tool_call":{"tool":"mail","call_id":"c2"}}'
+		echo '{"metric":{"name":"cost.search","value":1.5,"unit":"USD"}}'
+		echo '{"metric":{"name":"cost.search","value":-1,"unit":"USD"}}'
+		echo '{"tool_call":{"tool":"search.web","call_id":"c3"}}'
+		echo '{"tool_result":{"call_id":"c3","error":{"code":"NOT_FOUND","message":"nothing"}}}'
+		echo '{"thought":"so it is"}'
+		echo '{"status":{"phase":"done","message":"m"}}'
+		echo "{\"log\":$ARCP_LEASE}"`))
+	require.NoError(t, err)
+	var l envelope.Lease
+	require.NoError(t, json.Unmarshal([]byte(`{"cost_budget":["USD:1"],"tool.call":["search.*"]}`), &l))
+	out, err := workertest.RunLeased(t.Context(), program.Runner{}.Handler(spec), `{}`, &l)
+	require.NoError(t, err)
+	require.NoError(t, out.Err)
+	require.Equal(t, []string{
+		`event.emit {"name":"tool_call","data":{"args":{"q":"a"},"call_id":"c1","tool":"search.web"}}`,
+		`tool.result {"value":{"hits":3}} of c1`,
+		`tool.error {"code":"PERMISSION_DENIED","retryable":false,"message":"lease.tool.call: the lease does not allow \"mail\""} of c2`,
+		`metric {"name":"cost.search","value":1.5,"unit":"USD"}`,
+		`metric {"name":"cost.budget.remaining","value":-0.5,"unit":"USD"}`,
+		`log warn refused: INVALID_ARGUMENT: metric cost.search: -1 is no cost`,
+		`tool.error {"code":"BUDGET_EXHAUSTED","retryable":false,"message":"nothing is left of the budget in USD"} of c3`,
+		`tool.error {"code":"NOT_FOUND","retryable":false,"message":"nothing"} of c3`,
+		`stream.chunk {"sequence":0,"data":"so it is"}`,
+		`event.emit {"name":"status","data":{"message":"m","phase":"done"}}`,
+		`log info {"log":{"cost_budget":["USD:1"],"tool.call":["search.*"]}}`,
 	}, out.Events)
 }
 

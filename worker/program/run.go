@@ -255,6 +255,11 @@ func environment(inherited []string, job *worker.Job) []string {
 			env = append(env, v)
 		}
 	}
+	if l := job.Lease(); l != nil {
+		if text, err := jsonv2.Marshal(l); err == nil {
+			env = append(env, "ARCP_LEASE="+string(text))
+		}
+	}
 	return append(env,
 		"ARCP_JOB_ID="+string(job.ID()),
 		"ARCP_SESSION_ID="+string(job.SessionID()),
