@@ -10,9 +10,10 @@ import (
 	"github.com/arcp-nats/arcp/envelope"
 )
 
-// repeatedAcceptance returns the job of an acceptance that repeats an earlier one, "" if an envelope is no such.
-func repeatedAcceptance(f *view.Frame) envelope.JobID {
-	if f.Type != envelope.TypeJobAccepted || !f.Loose {
+// waitsAnew returns the job of which a client waits for the end from here on, "" if an envelope says nothing of the kind: the
+// acceptance repeats an earlier one, or answers a job.subscribe.
+func waitsAnew(f *view.Frame) envelope.JobID {
+	if f.Type != envelope.TypeJobAccepted && f.Type != envelope.TypeJobSubscribed || !f.Loose {
 		return ""
 	}
 	var e struct {
@@ -22,8 +23,8 @@ func repeatedAcceptance(f *view.Frame) envelope.JobID {
 	return e.JobID
 }
 
-// tellEndsAgain sees to it that clients of a dialect that tells all, which wait anew for jobs that were accepted again, are told how
-// these ended: a job may have ended after the edge that took the request had looked, and before the acceptance was in the log.
+// tellEndsAgain sees to it that clients of a dialect that tells all, which wait anew for jobs, are told how
+// these ended: a job may have ended after the edge that took the request had looked, and before the answer was in the log.
 // A client whose connection is lost by then asks again. It needs the lock.
 func (s *session) tellEndsAgain(jobs []envelope.JobID) {
 	for _, job := range jobs {

@@ -50,6 +50,14 @@ func (s *session) jobSubscription(ctx context.Context, req attachment) (*envelop
 	if s.traits.TellsAll {
 		answer.Agent, answer.Code, answer.Lease = invocation.Subject.Tool, story.status.Code(), entry.Lease
 		answer.Budget = story.budget(entry.Lease)
+		if watch == nil && story.status.State().Terminal() {
+			if watch, err = s.srv.idempotency.watchOfEnd(ctx, invocation.Subject); err != nil {
+				return nil, nil, err
+			}
+			if watch != nil {
+				watch.Subscribed = true
+			}
+		}
 	}
 	return answer, watch, nil
 }

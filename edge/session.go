@@ -162,7 +162,7 @@ func (s *session) fold(rec *record.Record, shown ...*record.Record) (full bool) 
 	s.view.Apply(rec, func(f view.Frame) {
 		if f.Seq > s.skip || f.Count == 0 && !s.replaying {
 			shows = true
-			if job := repeatedAcceptance(&f); s.traits.TellsAll && job != "" {
+			if job := waitsAnew(&f); s.traits.TellsAll && job != "" {
 				again = append(again, job)
 			}
 			s.showCredentials(rec, &f)
