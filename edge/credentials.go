@@ -41,7 +41,7 @@ func (c *Config) provisions(credentials *Credentials) error {
 // before they are there). Where what was negotiated counts, they are for who has negotiated them.
 func (s *session) provisions(lease *envelope.Lease) bool {
 	return s.srv.provision != nil && lease != nil &&
-		(!s.srv.cfg.EnforceCapabilities || isTrue(s.capabilities.ProvisionedCredentials))
+		(!s.srv.cfg.EnforceCapabilities && !s.traits.Negotiates || isTrue(s.capabilities.ProvisionedCredentials))
 }
 
 // invokeWithCredentials is invoke for a job that gets credentials. They are asked for beside the reader, for several
@@ -223,7 +223,7 @@ func (p *provisioning) good(ctx context.Context, log Log, id, principal string) 
 
 // showCredentials puts the credentials of a record into the acceptance in it that is about to be shown. It needs the lock.
 func (s *session) showCredentials(rec *record.Record, f *view.Frame) {
-	if rec.Grant == "" || f.Type != envelope.TypeJobAccepted {
+	if rec.Grant == "" || f.Type != envelope.TypeJobAccepted && f.Type != envelope.TypeJobSubscribed {
 		return
 	}
 	credentials := s.given[rec.Grant]
@@ -238,21 +238,35 @@ func (s *session) showCredentials(rec *record.Record, f *view.Frame) {
 	f.Line = line
 }
 
-// withCredentials returns the line of a job.accepted with credentials in it. The line itself stays as it is.
+// withCredentials returns the line of a job.accepted or job.subscribed with credentials in it. The line itself stays as it is.
 func withCredentials(line []byte, credentials []envelope.Credential) ([]byte, error) {
 	e, err := envelope.DecodeStored(line)
 	if err != nil {
 		return nil, err
 	}
-	payload, err := envelope.DecodePayload[envelope.JobAccepted](e)
+	payload, err := payloadWithCredentials(e, credentials)
 	if err != nil {
 		return nil, err
 	}
-	payload.Credentials = credentials
-	full, err := envelope.New(e.Type, payload)
+	full, err := envelope.NewWithID(e.ID, e.Type, payload)
 	if err != nil {
 		return nil, err
 	}
 	e.Payload = full.Payload
 	return e.Append(nil)
+}
+
+func payloadWithCredentials(e *envelope.Envelope, credentials []envelope.Credential) (any, error) {
+	if e.Type == envelope.TypeJobSubscribed {
+		payload, err := envelope.DecodePayload[envelope.JobSubscribed](e)
+		if err == nil {
+			payload.Credentials = credentials
+		}
+		return payload, err
+	}
+	payload, err := envelope.DecodePayload[envelope.JobAccepted](e)
+	if err == nil {
+		payload.Credentials = credentials
+	}
+	return payload, err
 }

@@ -123,10 +123,10 @@ func (s *session) attach(ctx context.Context, req attachment) {
 		s.detachFrom(ctx, req)
 		return
 	}
-	answer, watch, err := s.jobSubscription(ctx, req)
+	subscribed, err := s.jobSubscription(ctx, req)
 	switch code := envelope.CodeOf(err); {
 	case err == nil:
-		s.attachBy(ctx, req, answer, watch)
+		s.attachBy(ctx, req, subscribed)
 	case code == envelope.CodeNotFound, code == envelope.CodeResourceExhausted, code == envelope.CodeDataLoss:
 		s.refuseAttach(req, "", err)
 	case code == envelope.CodePermissionDenied:
@@ -146,12 +146,12 @@ func (s *session) refuseAttach(req attachment, job envelope.JobID, err error) {
 }
 
 // attachBy stores the answer and the mark that begins the watch, if there is one, together: a crash leaves both or neither.
-func (s *session) attachBy(ctx context.Context, req attachment, answer *envelope.JobSubscribed, watch *view.Watch) {
-	e := s.answer(req.msg, envelope.TypeJobSubscribed, answer)
+func (s *session) attachBy(ctx context.Context, req attachment, subscribed *jobSubscribed) {
+	e := s.answer(req.msg, envelope.TypeJobSubscribed, subscribed.answer)
 	e.JobID = req.job
 	envelopes := []*envelope.Envelope{e}
-	if watch != nil {
-		begin, err := envelope.New(view.TypeWatched, watch)
+	if subscribed.watch != nil {
+		begin, err := envelope.New(view.TypeWatched, subscribed.watch)
 		if err != nil {
 			s.notStored(req.msg.ID, err)
 			return
@@ -159,7 +159,7 @@ func (s *session) attachBy(ctx context.Context, req attachment, answer *envelope
 		begin.SessionID = s.id
 		envelopes = append(envelopes, begin)
 	}
-	s.sayAttached(ctx, req, watch != nil, envelopes...)
+	s.sayAttached(ctx, req, subscribed.watch != nil, subscribed.grant, envelopes...)
 }
 
 // detachFrom stores the mark that ends a watch, if there may be one.
@@ -173,12 +173,12 @@ func (s *session) detachFrom(ctx context.Context, req attachment) {
 		return
 	}
 	end.SessionID = s.id
-	s.sayAttached(ctx, req, false, end)
+	s.sayAttached(ctx, req, false, "", end)
 }
 
-// sayAttached stores a record and waits for it, so that the next request of the session finds what this one did. What the
+// sayAttached stores a record, with what is shown of a grant, and waits for it, so that the next request of the session finds what this one did. What the
 // log does not take has been told to the client.
-func (s *session) sayAttached(ctx context.Context, req attachment, on bool, envelopes ...*envelope.Envelope) {
+func (s *session) sayAttached(ctx context.Context, req attachment, on bool, grant string, envelopes ...*envelope.Envelope) {
 	stored := make(chan uint64, 1)
 	s.route.RLock()
 	place := view.Place{Shard: s.subject.Shard, Feed: s.subject.Feed}
@@ -188,6 +188,7 @@ func (s *session) sayAttached(ctx context.Context, req attachment, on bool, enve
 		s.notStored(req.msg.ID, err)
 		return
 	}
+	rec.Grant = grant
 	s.publish(rec, req.msg.ID, func(seq uint64, _ error) { stored <- seq })
 	s.route.RUnlock()
 	select {

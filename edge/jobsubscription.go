@@ -18,19 +18,19 @@ const numberPatience = 2 * time.Second
 // jobSubscription finds out what a job.subscribe is answered with, and what is watched from then on: nil for nothing. The
 // errors are those of the dialect: NOT_FOUND, PERMISSION_DENIED (open dialect JS-1, JS-2); RESOURCE_EXHAUSTED for too many;
 // DATA_LOSS if from_event_seq cannot be found in the log any more.
-func (s *session) jobSubscription(ctx context.Context, req attachment) (*envelope.JobSubscribed, *view.Watch, error) {
+func (s *session) jobSubscription(ctx context.Context, req attachment) (*jobSubscribed, error) {
 	invocation, err := s.entitledTo(ctx, req.job)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	watched := s.watchesJob(req.job)
 	if n := s.jobsWatched(); !watched && n >= s.srv.cfg.MaxJobsPerSession {
-		return nil, nil, envelope.Errorf(envelope.CodeResourceExhausted,
+		return nil, envelope.Errorf(envelope.CodeResourceExhausted,
 			"the session watches %d jobs, the limit is %d", n, s.srv.cfg.MaxJobsPerSession)
 	}
 	story := jobStory{invocation: invocation}
 	if err := s.srv.log.ReadJob(ctx, subjects.JobEvents(invocation.Subject), story.add); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var after uint64
 	if req.ask.FromEventSeq != nil {
@@ -38,7 +38,7 @@ func (s *session) jobSubscription(ctx context.Context, req attachment) (*envelop
 	}
 	numbers, err := s.numbersOf(ctx, &story, after)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	own := invocation.Subject.Session == string(s.id)
 	watch, replayed := story.watch(req.ask.History && !watched, own, numbers)
@@ -50,16 +50,32 @@ func (s *session) jobSubscription(ctx context.Context, req attachment) (*envelop
 	if s.traits.TellsAll {
 		answer.Agent, answer.Code, answer.Lease = invocation.Subject.Tool, story.status.Code(), entry.Lease
 		answer.Budget = story.budget(entry.Lease)
-		if watch == nil && story.status.State().Terminal() {
-			if watch, err = s.srv.idempotency.watchOfEnd(ctx, invocation.Subject); err != nil {
-				return nil, nil, err
-			}
-			if watch != nil {
-				watch.Subscribed = true
-			}
+	}
+	subscribed := &jobSubscribed{answer: answer, watch: watch}
+	return subscribed, s.tellMore(ctx, subscribed, invocation, story.status.State().Terminal())
+}
+
+// jobSubscribed is what comes of a job.subscribe: the answer, with the credentials of a grant if there is one, and the mark that
+// begins the watch, nil for none.
+type jobSubscribed struct {
+	answer *envelope.JobSubscribed
+	grant  string
+	watch  *view.Watch
+}
+
+// tellMore adds what clients of a dialect that tells all expect: how a job has ended of which nothing else is shown, and the
+// credentials of one that runs, for its principal.
+func (s *session) tellMore(ctx context.Context, subscribed *jobSubscribed, invocation *record.Record, ended bool) (err error) {
+	switch {
+	case !s.traits.TellsAll:
+	case !ended && invocation.Principal == s.principal && s.provisions(subscribed.answer.Lease):
+		subscribed.grant = invocation.Grant
+	case ended && subscribed.watch == nil:
+		if subscribed.watch, err = s.srv.idempotency.watchOfEnd(ctx, invocation.Subject); subscribed.watch != nil {
+			subscribed.watch.Subscribed = true
 		}
 	}
-	return answer, watch, nil
+	return err
 }
 
 // entitledTo returns the invocation of a job that the session may watch: one of its principal, wherever it was submitted

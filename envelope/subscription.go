@@ -71,6 +71,9 @@ type JobSubscribed struct {
 	Lease  *Lease   `json:"lease,omitzero"`
 	Budget []Amount `json:"budget,omitzero"`
 	Code   Code     `json:"code,omitzero"`
+	// Credentials are told to such clients of the job's principal, and never
+	// stored.
+	Credentials []Credential `json:"credentials,omitzero"`
 }
 
 // JobUnsubscribe ends the copies; there is no reply (JS-9).

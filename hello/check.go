@@ -253,6 +253,10 @@ func checkAccepted(f *Frame, m members) error {
 	if err = errors.Join(err, checkGranted(f, m)); err != nil {
 		return fmt.Errorf("7, 8, 9: %w", err)
 	}
+	return checkCredentials(m)
+}
+
+func checkCredentials(m members) error {
 	raw, there := m["credentials"]
 	var credentials []members
 	if there && (jsonv2.Unmarshal(raw, &credentials) != nil || len(credentials) == 0) {
@@ -272,7 +276,7 @@ func checkAccepted(f *Frame, m members) error {
 func checkSubscribed(f *Frame, m members) error {
 	err := need(m, "job_id s", "current_status s", "agent s", "lease o", "lease_constraints ?o", "budget ?o", "parent_job_id *s",
 		"trace_id ?s", "subscribed_from i", "replayed b")
-	return errors.Join(err, checkGranted(f, m), checkStatus(m["current_status"]))
+	return errors.Join(err, checkGranted(f, m), checkStatus(m["current_status"]), checkCredentials(m))
 }
 
 func checkCancelled(f *Frame, m members) error {

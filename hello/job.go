@@ -112,6 +112,7 @@ type Subscribed struct {
 	Lease            Lease              `json:"lease"`
 	LeaseConstraints *LeaseConstraints  `json:"lease_constraints,omitzero"`
 	Budget           map[string]float64 `json:"budget,omitzero"`
+	Credentials      []Credential       `json:"credentials,omitzero"`
 	ParentJobID      *string            `json:"parent_job_id"`
 	TraceID          string             `json:"trace_id,omitzero"`
 	SubscribedFrom   uint64             `json:"subscribed_from"`

@@ -152,8 +152,20 @@ func budgetOf(texts []string) ([]envelope.Amount, error) {
 	return budget, nil
 }
 
-// CredentialOf is a credential of the open dialect, whose only scheme is the only one that all clients read (annex A, 27).
-func CredentialOf(c *envelope.Credential) Credential {
+// CredentialsOf are the credentials of the open dialect that all clients can read: those of another scheme than bearer, which the
+// open dialect does not have, would cost some of them the whole message (annex A, 27).
+func CredentialsOf(all []envelope.Credential) (credentials []Credential) {
+	for i := range all {
+		if c := credentialOf(&all[i]); c.Scheme == schemeBearer {
+			credentials = append(credentials, c)
+		}
+	}
+	return credentials
+}
+
+const schemeBearer = "bearer"
+
+func credentialOf(c *envelope.Credential) Credential {
 	credential := Credential{ID: c.ID, Scheme: string(c.Scheme), Value: c.Value, Endpoint: c.Endpoint, Profile: c.Profile}
 	if l := c.Constraints; l != nil {
 		constraints := &Constraints{ModelUse: l.ModelUse, AllowedModels: l.ModelUse}

@@ -82,6 +82,12 @@ func (h *helloPeer) hello(token string, features []hello.Feature, resume obj) ws
 	return answer
 }
 
+// helloWith opens a session with some features only.
+func (h *helloPeer) helloWith(token string, features ...hello.Feature) {
+	h.t.Helper()
+	require.Equal(h.t, "session.welcome", h.hello(token, features, nil).Type())
+}
+
 // resume goes on with the session on a connection to an edge.
 func (h *helloPeer) resume(url, token string, last int) wstest.Message {
 	h.t.Helper()
@@ -578,5 +584,16 @@ func TestHelloRetriesHearTheEnd(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestHelloChoosesNoSubprotocol: clients that offer none drop a connection for which one was chosen (annex A, 2).
+func TestHelloChoosesNoSubprotocol(t *testing.T) {
+	_, e, _ := newHelloStack(t)
+	for _, offered := range [][]string{nil, {"arcp.v1"}} {
+		conn, response, err := websocket.Dial(t.Context(), e.url, &websocket.DialOptions{Subprotocols: offered})
+		require.NoError(t, err)
+		require.Empty(t, response.Header.Values("Sec-WebSocket-Protocol"))
+		require.NoError(t, conn.CloseNow())
 	}
 }

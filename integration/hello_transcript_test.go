@@ -260,3 +260,47 @@ func (p *player) match(at string, want, got any) string {
 	}
 	return ""
 }
+
+// TestHelloRulesAreShown: each rule of the tables is shown by a scene or by a test that there is, and each scene shows rules that
+// there are.
+func TestHelloRulesAreShown(t *testing.T) {
+	inScenes := make(map[string]bool)
+	for _, s := range scenes(t) {
+		for _, rule := range s.rules {
+			inScenes[rule] = true
+		}
+	}
+	tests := make(map[string]bool)
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	require.NoError(t, filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(text, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	}))
+	ruled := make(map[string]bool)
+	for file, prefix := range map[string]string{"hello-rules.md": "", "hello-dialect.md": "A"} {
+		text, err := os.ReadFile(filepath.Join("..", "docs", file))
+		require.NoError(t, err)
+		rows := regexp.MustCompile("(?m)^\\| ([0-9, ]+) \\| .* \\| `(\\w+)` \\|$").FindAllSubmatch(text, -1)
+		require.Greater(t, len(rows), 25, file)
+		for _, row := range rows {
+			for _, number := range strings.Split(string(row[1]), ", ") {
+				rule := prefix + number
+				ruled[rule] = true
+				if by := string(row[2]); by == "transcript" {
+					require.True(t, inScenes[rule], "%s: no scene shows rule %s", file, rule)
+				} else {
+					require.True(t, tests[by], "%s: there is no %s", file, by)
+				}
+			}
+		}
+	}
+	for rule := range inScenes {
+		require.True(t, ruled[rule], "a scene shows rule %s, which no table has", rule)
+	}
+}

@@ -111,6 +111,8 @@ type Traits struct {
 	OwnerCancels bool
 	// Heartbeats: the edge is never silent for long, and says so when it has heard nothing.
 	Heartbeats bool
+	// Negotiates: what was negotiated counts, also where the edge is configured not to ask.
+	Negotiates bool
 	// AnswersInTurn: an answer that is said out of band does not overtake what the client is shown of the log.
 	AnswersInTurn bool
 	// TellLag is how many counted messages a client may have that it has not acknowledged before it is told that it is slow, as

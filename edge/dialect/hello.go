@@ -60,7 +60,7 @@ func (c *helloCodec) Traits() Traits {
 	return Traits{
 		TellLag: lag,
 		OneTry:  true, Anonymous: true, Greets: true, NoRefresh: true, RefusesFirst: true, TellsAll: true, OwnerCancels: true,
-		Heartbeats: true, AnswersInTurn: true,
+		Heartbeats: true, AnswersInTurn: true, Negotiates: true,
 		Vocabulary: envelope.Vocabulary11,
 	}
 }

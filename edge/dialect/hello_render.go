@@ -221,9 +221,7 @@ func accepted(e *envelope.Envelope) []said {
 	if p.Lease != nil {
 		a.Budget = hello.BudgetOf(p.Lease.Budget)
 	}
-	for i := range p.Credentials {
-		a.Credentials = append(a.Credentials, hello.CredentialOf(&p.Credentials[i]))
-	}
+	a.Credentials = hello.CredentialsOf(p.Credentials)
 	return []said{{typ: hello.TypeAccepted, payload: a}}
 }
 
@@ -239,6 +237,7 @@ func subscribed(e *envelope.Envelope) []said {
 		RequestID: requestID(e.CorrelationID), Budget: hello.BudgetOf(p.Budget),
 	}
 	s.Lease, s.LeaseConstraints = hello.LeaseOf(p.Lease)
+	s.Credentials = hello.CredentialsOf(p.Credentials)
 	if p.ParentJobID != "" {
 		parent := string(p.ParentJobID)
 		s.ParentJobID = &parent
