@@ -9,7 +9,7 @@ SEED     ?= $(shell date +%s)
 DURATION ?= 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fmt vet generate check demo chaos bench fuzz clean
+.PHONY: help build test race lint fmt vet generate check demo chaos interop bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ chaos: ## break a cluster of processes for DURATION, by a schedule that SEED dec
 
 bench: ## run every benchmark once, briefly
 	$(GO) test -run '^$$' -bench . -benchtime 100x ./...
+
+interop: ## run the protocol's own libraries, as far as registries offer them, against this runtime
+	interop/run
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./...); do \

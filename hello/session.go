@@ -56,6 +56,9 @@ type Welcome struct {
 	ResumeWindowSec      int64   `json:"resume_window_sec"`
 	HeartbeatIntervalSec int64   `json:"heartbeat_interval_sec,omitzero"`
 	Capabilities         Offer   `json:"capabilities"`
+	// SessionID and AcceptedAt are for a library that looks for them here.
+	SessionID  string        `json:"session_id"`
+	AcceptedAt envelope.Time `json:"accepted_at"`
 }
 
 // Offer is what a runtime and a client have in common, and the agents.
@@ -167,4 +170,5 @@ type Job struct {
 	CreatedAt    envelope.Time `json:"created_at"`
 	TraceID      string        `json:"trace_id,omitzero"`
 	LastEventSeq uint64        `json:"last_event_seq"`
+	SubmittedAt  envelope.Time `json:"submitted_at"` // CreatedAt, where one library looks for it
 }

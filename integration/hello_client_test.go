@@ -18,8 +18,12 @@ import (
 
 func dialHelloClient(t *testing.T, urls ...string) *client.Session {
 	t.Helper()
+	read := make([]string, len(urls))
+	for i, url := range urls {
+		read[i] = linted(t, url)
+	}
 	s, err := client.Dial(t.Context(), client.Config{
-		URLs: urls, Token: aliceToken, Dialect: client.DialectHello,
+		URLs: read, Token: aliceToken, Dialect: client.DialectHello,
 		Reconnect: client.Reconnect{MinDelay: time.Millisecond, MaxDelay: 50 * time.Millisecond},
 	})
 	require.NoError(t, err)

@@ -86,8 +86,9 @@ func (c *helloCodec) welcome(e *envelope.Envelope) []said {
 	}
 	e.SessionID = p.SessionID
 	w := &hello.Welcome{
-		Runtime:         hello.Runtime{Name: orDash(p.Runtime.Kind), Version: orDash(p.Runtime.Version), Fingerprint: p.Runtime.Fingerprint},
-		ResumeToken:     p.ResumeToken,
+		Runtime:     hello.Runtime{Name: orDash(p.Runtime.Kind), Version: orDash(p.Runtime.Version), Fingerprint: p.Runtime.Fingerprint},
+		ResumeToken: p.ResumeToken,
+		SessionID:   string(p.SessionID), AcceptedAt: e.Timestamp,
 		ResumeWindowSec: max(1, int64(c.settings.ResumeWindow/time.Second)),
 		Capabilities:    hello.Offer{Encodings: []string{"json"}, Features: c.common(&p.Capabilities), Agents: inventory(p.Capabilities.Agents)},
 	}
@@ -149,6 +150,7 @@ func jobs(e *envelope.Envelope, wanted []hello.Status) []said {
 		job := hello.Job{
 			JobID: string(entry.JobID), Agent: entry.Agent, Status: hello.StatusOf(entry.Status, entry.Code),
 			CreatedAt: entry.CreatedAt, TraceID: traceOf(entry.TraceID), LastEventSeq: entry.LastEventSeq,
+			SubmittedAt: entry.CreatedAt,
 		}
 		job.Lease, _ = hello.LeaseOf(entry.Lease)
 		if entry.ParentJobID != "" {

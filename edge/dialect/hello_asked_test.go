@@ -96,6 +96,21 @@ func TestHelloSubmitsAreAnsweredInTheirOrder(t *testing.T) {
 	require.Regexp(t, `^job.error \S+, session.error msg_4$`, k.refused("msg_4"))
 }
 
+// TestHelloCancelsAreAnsweredOnce: the end of a job acknowledges each cancel that waits; what was refused because of that end is not
+// said as well, and never so that it ends anything else (annex A, 12).
+func TestHelloCancelsAreAnsweredOnce(t *testing.T) {
+	k := &talk{t: t, codec: opened(t)}
+	for _, id := range []string{"msg_1", "msg_2"} {
+		_, err := k.codec.Decode(fmt.Appendf(nil, `{"arcp":"1.1","id":%q,"type":"job.cancel","session_id":"sess_1","job_id":"job_1","payload":{}}`, id), envelope.DefaultLimits(), nil)
+		require.NoError(t, err)
+	}
+	refused := func() string {
+		return k.logged(&envelope.Envelope{Type: envelope.TypeCancelRefused, CorrelationID: "msg_2", Payload: json.RawMessage(`{"target_id":"job_1","reason":"job is no longer in-flight"}`)})
+	}
+	require.Equal(t, "job.cancelled job_1, job.error job_1", k.logged(&envelope.Envelope{Type: envelope.TypeJobCancelled, JobID: "job_1", Payload: json.RawMessage(`{}`)}))
+	require.Empty(t, refused())
+}
+
 // TestHelloRepeatsLeaveNothingToWaitFor: a message that has come before asks for nothing, whether the first one was answered or not.
 func TestHelloRepeatsLeaveNothingToWaitFor(t *testing.T) {
 	k := &talk{t: t, codec: opened(t)}

@@ -1,6 +1,9 @@
 package dialect
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strconv"
 	"strings"
 
 	"github.com/arcp-nats/arcp/envelope"
@@ -101,7 +104,7 @@ func write(e *envelope.Envelope, s *said, session string, seq uint64, nth int) (
 	case id == "":
 		id = string(envelope.NewMessageID())
 	case nth > 0:
-		id += "_" + string(rune('a'+nth%26))
+		id = laterID(id, nth)
 	}
 	f, err := hello.NewWithID(id, s.typ, s.payload)
 	if err != nil {
@@ -120,6 +123,18 @@ func write(e *envelope.Envelope, s *said, session string, seq uint64, nth int) (
 	}
 	return text, err
 }
+
+// laterID is the id of a later message of an envelope: of the same form and time, as some clients read ids, and always the same.
+func laterID(id string, nth int) string {
+	sum := sha256.Sum256([]byte(id + " " + strconv.Itoa(nth)))
+	const digits, stamp = 26, len("msg_") + 10 // of a ULID, and up to the end of its time
+	if len(id) != len("msg_")+digits {
+		return "msg_" + ulidDigits.EncodeToString(sum[:])[:digits]
+	}
+	return id[:stamp] + ulidDigits.EncodeToString(sum[:10])
+}
+
+var ulidDigits = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
 // writeTooLarge stands for an event that fits no message of the dialect: its number is not left out. What workers write by
 // themselves does not get so large.
@@ -265,6 +280,9 @@ func refusedSubmit(e *envelope.Envelope) []said {
 // refused is rule 58, for what is refused by a nack.
 func (c *helloCodec) refused(e *envelope.Envelope) []said {
 	a := c.requests.what(e.CorrelationID)
+	if e.Type == envelope.TypeCancelRefused && a.typ == "" {
+		return nil // the job's end has answered it, with an acknowledgement
+	}
 	problem := problemOf(e, a.typ)
 	s := said{typ: hello.TypeError, payload: &hello.Error{Problem: problem, RequestID: requestID(e.CorrelationID), JobID: string(a.job)}}
 	switch {
