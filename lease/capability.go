@@ -55,6 +55,20 @@ func Permits(l *envelope.Lease, capability, target string) error {
 	return nil
 }
 
+// Delegates reports that a lease lets its job start a child of a tool. One that lists capabilities must list agent.delegate with a
+// pattern for the tool's name; one that does not, as in the open dialect, says nothing of it. PERMISSION_DENIED: it does not.
+func Delegates(l *envelope.Lease, tool string) error {
+	if l == nil {
+		return nil
+	}
+	for name := range l.Extra {
+		if IsCapability(name) {
+			return Permits(l, AgentDelegate, tool)
+		}
+	}
+	return nil
+}
+
 func denied(capability, target string) error {
 	return envelope.Errorf(envelope.CodePermissionDenied, "lease.%s: the lease does not allow %.256q", capability, target)
 }

@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -118,4 +119,23 @@ func TestACoveredPatternMatchesNoMore(t *testing.T) {
 			r.Fatalf("%s is said to cover %s, which matches %s", wide, narrow, target)
 		}
 	})
+}
+
+// TestDelegates: a lease of capabilities must have one for the child's tool; others say nothing of it.
+func TestDelegates(t *testing.T) {
+	for text, code := range map[string]envelope.Code{
+		`{}`:                           envelope.CodeOK,
+		`{"cost_budget":["USD:1"]}`:    envelope.CodeOK,
+		`{"other":1}`:                  envelope.CodeOK,
+		`{"agent.delegate":["echo"]}`:  envelope.CodeOK,
+		`{"agent.delegate":["e*"]}`:    envelope.CodeOK,
+		`{"agent.delegate":["count"]}`: envelope.CodePermissionDenied,
+		`{"agent.delegate":[]}`:        envelope.CodePermissionDenied,
+		`{"fs.read":["/w/**"]}`:        envelope.CodePermissionDenied,
+	} {
+		var l envelope.Lease
+		require.NoError(t, json.Unmarshal([]byte(text), &l))
+		require.Equal(t, code, envelope.CodeOf(lease.Delegates(&l, "echo")), text)
+	}
+	require.NoError(t, lease.Delegates(nil, "echo"))
 }

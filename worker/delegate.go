@@ -86,7 +86,9 @@ func (c *Child) ID() envelope.JobID { return c.mark.Job }
 // FAILED_PRECONDITION. Children that are open when this job ends are cancelled,
 // unless they are detached.
 //
-// The error is INVALID_ARGUMENT for what is no tool reference or no JSON,
+// The error is PERMISSION_DENIED if this job's lease lists capabilities, and
+// none of agent.delegate for the tool, INVALID_ARGUMENT for what is no tool
+// reference or no JSON,
 // AGENT_NOT_AVAILABLE or AGENT_VERSION_NOT_AVAILABLE for a tool that nobody
 // offers, and RESOURCE_EXHAUSTED for more than 1000 children or a delegation
 // that is deeper than Config.MaxDepth. While the log is away it waits until ctx
@@ -214,6 +216,9 @@ func (j *Job) admitChild(ctx context.Context, mark *delegated, ref envelope.Agen
 		return err
 	}
 	own, left := j.Lease(), j.spending.budget.Remaining()
+	if err := lease.Delegates(own, tool.Name); err != nil {
+		return err
+	}
 	if err := lease.Subset(own, left, want); err != nil {
 		return err
 	}
