@@ -45,6 +45,7 @@ func render() []byte {
 	for _, name := range envelope.Reserved() {
 		fmt.Fprintf(&b, "| `%s` | %s | `%s` |\n", name, envelope.Unimplemented, reservedProof)
 	}
+	b.WriteString(helloPart)
 	return b.Bytes()
 }
 
@@ -82,3 +83,16 @@ func yes(b bool) string {
 	}
 	return ""
 }
+
+// helloPart says where the log has what the other dialect has and the open one has not.
+const helloPart = "\n## What the hello dialect has besides\n\n" +
+	"The log has one form. What the messages of [hello-dialect.md](hello-dialect.md) have and those above have not stands in it as\n" +
+	"follows; clients of the open dialect can read all of it.\n\n" +
+	"| hello | in the log | a client of the open dialect gets |\n| --- | --- | --- |\n" +
+	"| `thought` | a stream of kind `thought`, whose chunks say so in the extension `arcpx.stream.kind.v1` | `stream.open`, `stream.chunk`, `stream.close` |\n" +
+	"| `tool_call`, `status`, `delegate`, `x-vendor.*` | `event.emit` with that name, and the body as data | `event.emit` |\n" +
+	"| `call_id` of a `tool_result` | the extension `arcpx.tool.call_id.v1` of `tool.result` and `tool.error` | an extension that it need not know |\n" +
+	"| `max_runtime_sec` | a member of the payload of `tool.invoke` | a member that it need not know |\n" +
+	"| `fs.read`, `fs.write`, `net.fetch`, `tool.call`, `agent.delegate`, `x-vendor.*` of a lease | members of `lease_request` with these names | members that it need not know |\n" +
+	"| `agent`, `parent_job_id` of an acceptance; `lease`, `budget`, `credentials` of a subscription; `lease` of a listing | members of the payloads of `job.accepted`, `job.subscribed` and `session.jobs`; credentials are never stored | members that it need not know |\n" +
+	"| `back_pressure` | `event.emit` `status` of the session, about its newest job | nothing: its sessions are not told so |\n"
