@@ -8,7 +8,7 @@ import (
 )
 
 // checkCredentials is CR-2 to CR-6: a credential is shown to the session that asked for the job, or that asks for it
-// again with its key, and to nobody else; it is nowhere in the log; it is good until the job has ended, and then it is
+// again with its key, or of the hello dialect to one of its principal that subscribes to the job, and to nobody else; it is nowhere in the log; it is good until the job has ended, and then it is
 // revoked.
 func (c *trial) checkCredentials() {
 	byID := make(map[string]*Issued)
@@ -43,10 +43,11 @@ const issuedMark = "issued-value-"
 // shownRight says what is wrong with a frame that has a credential in it, if anything.
 func (c *trial) shownRight(s *testimony, f *frame, data []byte, byID map[string]*Issued) string {
 	j := c.jobs[f.JobID]
+	subscribed := f.Type == "job.subscribed" && s.Dialect == dialectHello // that dialect tells the job's principal then too
 	switch {
-	case f.Type != "job.accepted":
+	case f.Type != "job.accepted" && !subscribed:
 		return "a credential was shown in " + f.Type
-	case j == nil || j.invocation.Principal != s.Principal || j.invocation.Subject.Session != s.ID && f.IdempotencyKey == "":
+	case j == nil || j.invocation.Principal != s.Principal || !subscribed && j.invocation.Subject.Session != s.ID && f.IdempotencyKey == "":
 		return "a credential was shown to somebody else"
 	}
 	for _, shown := range f.read().Credentials {
